@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connection's protocol state, without the connection: bytes in, answers to whom they belong, bytes out.
+
+The synchronous handle, the asyncio handle and flamepy's I/O thread are shells over this class. They
+move bytes and decide when to; what a byte means is decided here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from typing import Protocol
+
+from flux import packet as wire
+from flux.constants import (
+    FLUX_MATCHTAG_NONE,
+    FLUX_MSGFLAG_NORESPONSE,
+    FLUX_MSGFLAG_STREAMING,
+    FLUX_MSGTYPE_RESPONSE,
+    FLUX_NODEID_ANY,
+)
+from flux.matchtags import TagPool
+from flux.packet import Decoder, Packet
+
+__all__ = ["Receiver", "Session"]
+
+
+class Receiver(Protocol):
+    """Whoever waits for the answers to one request."""
+
+    def on_response(self, response: Packet) -> None:
+        """One answer arrived; errnum is its aux1. Called from Session.receive."""
+
+    def on_lost(self, error: OSError) -> None:
+        """The connection is gone; no answer will come any more."""
+
+
+class Session:
+    """The requester's side of one connection.
+
+    Not thread-safe: a shell that serves several threads holds its own lock around each call.
+    After `lose`, requests raise the error that the connection ended with.
+    """
+
+    def __init__(self, max_message_bytes: int = wire.MAX_MESSAGE_BYTES) -> None:
+        self._tags = TagPool()
+        self._waiting: dict[int, Receiver | None] = {}  # None: given up, tag held until the last answer
+        self._decoder = Decoder(max_message_bytes)
+        self._out: list[bytes] = []
+        self._lost: OSError | None = None
+        self.inbox: deque[Packet] = deque()
+        """Messages that answer no request of ours: requests to our services, events, stray responses."""
+
+    def request(
+        self,
+        topic: str,
+        payload: bytes | None,
+        receiver: Receiver | None,
+        *,
+        nodeid: int = FLUX_NODEID_ANY,
+        flags: int = 0,
+    ) -> int:
+        """Queue a request; returns its matchtag, which is 0 when no answer is wanted.
+
+        receiver: None sends with NORESPONSE. flags: of the message, FLUX_MSGFLAG_STREAMING among them.
+        """
+        if receiver is None:
+            flags |= FLUX_MSGFLAG_NORESPONSE
+            self.send(wire.request(topic, payload, matchtag=FLUX_MATCHTAG_NONE, nodeid=nodeid, flags=flags))
+            return FLUX_MATCHTAG_NONE
+        if self._lost is not None:
+            raise self._broken_pipe()
+        tag = self._tags.allocate()
+        self._waiting[tag] = receiver
+        self._out.append(wire.encode(wire.request(topic, payload, matchtag=tag, nodeid=nodeid, flags=flags)))
+        return tag
+
+    def send(self, packet: Packet) -> None:
+        """Queue any message."""
+        if self._lost is not None:
+            raise self._broken_pipe()
+        self._out.append(wire.encode(packet))
+
+    def _broken_pipe(self) -> OSError:
+        return OSError(errno.EPIPE, f"EPIPE: {os.strerror(errno.EPIPE)}")
+
+    def abandon(self, tag: int) -> None:
+        """Nobody waits for this request any more; its tag is reused only after its last answer."""
+        if tag in self._waiting:
+            self._waiting[tag] = None
+
+    def bytes_to_send(self) -> bytes:
+        """All that is queued, in order; the caller must now write it."""
+        out = self._out
+        if not out:
+            return b""
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return data
+
+    def has_bytes_to_send(self) -> bool:
+        """Whether anything is queued."""
+        return bool(self._out)
+
+    def receive(self, data: bytes) -> None:
+        """Take what arrived: answers go to their receivers at once, the rest to the inbox.
+
+        Raises ProtocolError when the peer broke the protocol, after delivering what came before.
+        """
+        try:
+            packets = self._decoder.feed(data)
+        except wire.StreamError as error:
+            self._deliver(error.packets)
+            raise
+        self._deliver(packets)
+
+    def _deliver(self, packets: list[Packet]) -> None:
+        waiting = self._waiting
+        for packet in packets:
+            tag = packet.aux2
+            if packet.type != FLUX_MSGTYPE_RESPONSE or not tag or packet.routes or tag not in waiting:
+                self.inbox.append(packet)
+                continue
+            receiver = waiting[tag]
+            if packet.aux1 or not packet.flags & FLUX_MSGFLAG_STREAMING:
+                del waiting[tag]
+                self._tags.free(tag)
+            if receiver is not None:
+                receiver.on_response(packet)
+
+    def lose(self, error: OSError) -> None:
+        """The connection ended: tell everyone who waits, refuse what comes later. Only the first call counts."""
+        if self._lost is not None:
+            return
+        self._lost = error
+        waiting, self._waiting = self._waiting, {}
+        self._out.clear()
+        for receiver in waiting.values():
+            if receiver is not None:
+                receiver.on_lost(error)
+
+    @property
+    def lost(self) -> OSError | None:
+        """Why the connection ended, None while it stands."""
+        return self._lost
