@@ -11,7 +11,10 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["connect", "default_uri"]
 

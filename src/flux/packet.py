@@ -95,7 +95,9 @@ class Packet(msgspec.Struct):
     payload: bytes | None = None
 
 
-def request(topic: str, payload: bytes | None, *, matchtag: int, nodeid: int = FLUX_NODEID_ANY, flags: int = 0) -> Packet:
+def request(
+    topic: str, payload: bytes | None, *, matchtag: int, nodeid: int = FLUX_NODEID_ANY, flags: int = 0
+) -> Packet:
     """A request as a client sends it: an empty route stack, credentials left to the broker."""
     return Packet(
         FLUX_MSGTYPE_REQUEST, flags, FLUX_USERID_UNKNOWN, FLUX_ROLE_NONE, nodeid, matchtag, [], topic, payload

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every payload of the ``flame.*`` topics, for both ends (docs/protocol.md lists the topics).
+
+Control requests are JSON objects, so that any Flux client can send them; bytes are base64 there,
+times are UTC milliseconds. What carries tasks to and fro is msgpack arrays: named Batch or Order.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+import msgspec
+
+from flamepy.core.types import (
+    ApplicationAttributes,
+    ApplicationState,
+    FlameErrorCode,
+    ResourceRequirement,
+    SessionState,
+    TaskState,
+)
+
+__all__ = [
+    "CODE_OF_ERRNO",
+    "ERRNO_OF_CODE",
+    "ApplicationInfo",
+    "ApplicationList",
+    "AttachExecutor",
+    "CompletionBatch",
+    "CreateSession",
+    "EventInfo",
+    "ExecutorInfo",
+    "ExecutorList",
+    "ExecutorOrder",
+    "InstanceStatus",
+    "ListTasks",
+    "Name",
+    "RegisterApplication",
+    "ResultBatch",
+    "SessionContextInfo",
+    "SessionInfo",
+    "SessionList",
+    "SessionRef",
+    "SessionSpec",
+    "SubmitBatch",
+    "Submitted",
+    "TaskInfo",
+    "TaskList",
+    "TaskRef",
+]
+
+ERRNO_OF_CODE: Final = {
+    FlameErrorCode.INVALID_CONFIG: errno.ENOTSUP,
+    FlameErrorCode.INVALID_STATE: errno.EBUSY,
+    FlameErrorCode.INVALID_ARGUMENT: errno.EINVAL,
+    FlameErrorCode.INTERNAL: errno.EIO,
+    FlameErrorCode.ALREADY_EXISTS: errno.EEXIST,
+    FlameErrorCode.NOT_FOUND: errno.ENOENT,
+}
+"""The errno that a FlameErrorCode travels as. Any other errno arrives as INTERNAL."""
+
+CODE_OF_ERRNO: Final = {errnum: code for code, errnum in ERRNO_OF_CODE.items()}
+
+
+# -- applications
+
+
+class Name(msgspec.Struct):
+    """flame.application.get, .unregister."""
+
+    name: str
+
+
+class RegisterApplication(msgspec.Struct):
+    """flame.application.register."""
+
+    name: str
+    attributes: ApplicationAttributes
+
+
+class ApplicationInfo(msgspec.Struct):
+    """The answer to flame.application.get."""
+
+    name: str
+    state: ApplicationState
+    creation_time_ms: int
+    attributes: ApplicationAttributes
+
+
+class ApplicationList(msgspec.Struct):
+    """The answer to flame.application.list."""
+
+    applications: list[ApplicationInfo]
+
+
+# -- sessions
+
+
+class EventInfo(msgspec.Struct):
+    """One event of a task or a session."""
+
+    code: int
+    message: str | None
+    creation_time_ms: int
+
+
+class SessionSpec(msgspec.Struct, frozen=True):
+    """What a session is made of."""
+
+    application: str
+    common_data: bytes | None = None
+    min_instances: int = 0
+    max_instances: int | None = None
+    batch_size: int = 1
+    resreq: ResourceRequirement | None = None
+
+
+class CreateSession(msgspec.Struct):
+    """flame.session.create; flame.session.open, where spec may be null to open only what exists."""
+
+    session: str
+    spec: SessionSpec | None = None
+
+
+class SessionRef(msgspec.Struct):
+    """flame.session.get, .close, .results (a stream of ResultBatch)."""
+
+    session: str
+
+
+class SessionInfo(msgspec.Struct):
+    """The answer to flame.session.create, .open, .get and .close."""
+
+    session: str
+    state: SessionState
+    creation_time_ms: int
+    completion_time_ms: int | None
+    spec: SessionSpec
+    pending: int
+    running: int
+    succeed: int
+    failed: int
+    cancelled: int
+    events: list[EventInfo]
+
+
+class SessionList(msgspec.Struct):
+    """The answer to flame.session.list."""
+
+    sessions: list[SessionInfo]
+
+
+# -- tasks
+
+
+class SubmitBatch(msgspec.Struct, array_like=True):
+    """flame.task.submit (msgpack): tasks of one session, numbered by their client from first_number on.
+
+    stream is the matchtag of the sender's flame.session.results request, where their results go.
+    Sent with NORESPONSE a refusal arrives on that stream; otherwise the answer is Submitted, sent
+    when the tasks are safely kept.
+    """
+
+    session: str
+    stream: int
+    first_number: int
+    inputs: list[bytes | None]
+
+
+class Submitted(msgspec.Struct):
+    """The answer to flame.task.submit: the tasks' ids are consecutive from first_task on."""
+
+    first_task: int
+    creation_time_ms: int
+
+
+class ResultBatch(msgspec.Struct, array_like=True):
+    """A response on flame.session.results (msgpack).
+
+    results: (number, state, output, message) with the client's own task numbers. refused:
+    (first number, count, code, message) for submissions that became no tasks.
+    """
+
+    results: list[tuple[int, int, bytes | None, str | None]]
+    refused: list[tuple[int, int, int, str]] = []
+
+
+class TaskRef(msgspec.Struct):
+    """flame.task.get; flame.task.watch (a stream of TaskInfo until the task has ended)."""
+
+    session: str
+    task: int
+
+
+class ListTasks(msgspec.Struct):
+    """flame.task.list: a page in the order of ids, those greater than after."""
+
+    session: str
+    after: int = 0
+    limit: int = 500
+
+
+class TaskInfo(msgspec.Struct):
+    """The answer to flame.task.get, an element of TaskList, a response on flame.task.watch."""
+
+    task: int
+    session: str
+    state: TaskState
+    creation_time_ms: int
+    completion_time_ms: int | None
+    input: bytes | None
+    output: bytes | None
+    events: list[EventInfo]
+
+
+class TaskList(msgspec.Struct):
+    """The answer to flame.task.list; a page shorter than its limit may still not be the last one."""
+
+    tasks: list[TaskInfo]
+    complete: bool
+
+
+# -- executors
+
+
+class AttachExecutor(msgspec.Struct):
+    """flame.executor.attach (streaming): the process is there; ExecutorOrder messages come back."""
+
+    executor: str
+
+
+class SessionContextInfo(msgspec.Struct, array_like=True):
+    """What an instance learns on entering its session."""
+
+    session: str
+    application: str
+    image: str | None
+    command: str | None
+    working_directory: str | None
+    url: str | None
+    common_data: bytes | None
+
+
+class ExecutorOrder(msgspec.Struct, array_like=True):
+    """A response on flame.executor.attach (msgpack): first the session to enter, then batches of tasks.
+
+    The end of the stream (ENODATA) is the order to leave.
+    """
+
+    enter: SessionContextInfo | None
+    tasks: list[tuple[int, bytes | None]] = []
+
+
+class CompletionBatch(msgspec.Struct, array_like=True):
+    """flame.executor.report (msgpack, NORESPONSE): what an executor did since its last report.
+
+    entered: the instance has entered its session, or with failure set it could not. done: (task,
+    output, error), error None when it succeeded. returned: tasks not begun, to be given to others.
+    busy_s: seconds spent in the service for the tasks in done.
+    """
+
+    executor: str
+    entered: bool = False
+    failure: str | None = None
+    done: list[tuple[int, bytes | None, str | None]] = []
+    returned: list[int] = []
+    busy_s: float = 0.0
+
+
+class ExecutorInfo(msgspec.Struct):
+    """One executor, for people."""
+
+    executor: str
+    state: int
+    session: str
+    application: str
+    pid: int | None
+    resreq: ResourceRequirement
+    running: int
+
+
+class ExecutorList(msgspec.Struct):
+    """The answer to flame.executor.list."""
+
+    executors: list[ExecutorInfo]
+
+
+class InstanceStatus(msgspec.Struct):
+    """The answer to flame.status: the instance at a glance."""
+
+    uri: str
+    pid: int
+    version: str
+    uptime_s: float
+    capacity: ResourceRequirement
+    free: ResourceRequirement
+    applications: int
+    open_sessions: int
+    closed_sessions: int
+    pending: int
+    running: int
+    executors: int
+    connections: int

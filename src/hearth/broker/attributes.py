@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `attr` service: what the instance tells about itself, name by name."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from flux.constants import FLUX_ROLE_ALL
+from hearth.broker.credentials import ServiceError
+from hearth.broker.payloads import JsonPayload, no_payload
+from hearth.broker.service import Service
+
+if TYPE_CHECKING:
+    from flux.packet import Packet
+    from hearth.broker.router import Router
+
+__all__ = ["AttributeService", "Attributes"]
+
+_IMMUTABLE_FLAG = 1  # clients keep such a value for good
+
+
+@dataclass(slots=True)
+class _Attribute:
+    value: str
+    immutable: bool = False
+
+
+class Attributes:
+    """The attributes of one broker. Pure.
+
+    Only known names exist: those given at the start, and the families ``test.`` (changed at will),
+    ``test-ro.`` and ``test-nr.`` (set once), ``test-im.`` (set once, and clients may keep it).
+    ``vendor.`` names belong to the site and may be set and changed freely.
+    """
+
+    _FREE = ("test.", "vendor.")
+    _ONCE = ("test-ro.", "test-nr.", "test-im.")
+
+    def __init__(self, immutable: dict[str, str], plain: dict[str, str]) -> None:
+        self._attributes = {name: _Attribute(value, immutable=True) for name, value in immutable.items()}
+        self._attributes.update({name: _Attribute(value) for name, value in plain.items()})
+
+    def get(self, name: str) -> tuple[str, int]:
+        """Value and flags (1: immutable). Raises ServiceError ENOENT."""
+        attribute = self._attributes.get(name)
+        if attribute is None:
+            raise ServiceError(errno.ENOENT)
+        return attribute.value, _IMMUTABLE_FLAG if attribute.immutable else 0
+
+    def set(self, name: str, value: str, *, force: bool = False) -> None:
+        """Raises ServiceError: ENOENT unknown name, EINVAL not to be updated, EPERM constant even with force."""
+        attribute = self._attributes.get(name)
+        if attribute is None:
+            if not name.startswith(self._FREE + self._ONCE):
+                raise ServiceError(errno.ENOENT, "unknown attribute")
+            self._attributes[name] = _Attribute(value, immutable=name.startswith("test-im."))
+        elif not force and not name.startswith(self._FREE):
+            raise ServiceError(errno.EINVAL, "attribute may not be updated")
+        elif attribute.immutable:
+            raise ServiceError(errno.EPERM)
+        else:
+            attribute.value = value
+
+    def remove(self, name: str) -> None:
+        """Removing what is not there is fine. Raises ServiceError EPERM if immutable."""
+        attribute = self._attributes.get(name)
+        if attribute is not None and attribute.immutable:
+            raise ServiceError(errno.EPERM)
+        self._attributes.pop(name, None)
+
+    def names(self) -> list[str]:
+        """Every name, in no order."""
+        return list(self._attributes)
+
+
+class _Name(msgspec.Struct):
+    name: str
+
+
+class _Set(msgspec.Struct):
+    name: str
+    value: str
+    force: bool = False
+
+
+class AttributeService(Service):
+    """attr.get, attr.set, attr.rm, attr.list."""
+
+    def __init__(self, router: Router, attributes: Attributes) -> None:
+        super().__init__(router, "attr")
+        self._attributes = attributes
+        self.add_method("get", JsonPayload(_Name), self._get, FLUX_ROLE_ALL)
+        self.add_method("set", JsonPayload(_Set), self._set)
+        self.add_method("rm", JsonPayload(_Name), self._remove)
+        self.add_method("list", no_payload, self._list, FLUX_ROLE_ALL)
+
+    def _get(self, request: Packet, wanted: _Name) -> dict[str, str | int]:
+        value, flags = self._attributes.get(wanted.name)
+        return {"value": value, "flags": flags}
+
+    def _set(self, request: Packet, wanted: _Set) -> None:
+        self._attributes.set(wanted.name, wanted.value, force=wanted.force)
+
+    def _remove(self, request: Packet, wanted: _Name) -> None:
+        self._attributes.remove(wanted.name)
+
+    def _list(self, request: Packet, nothing: None) -> dict[str, list[str]]:
+        return {"names": self._attributes.names()}

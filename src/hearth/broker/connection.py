@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One client connection: bytes between a socket and the router, in batches, within bounds.
+
+Reading: one wake-up takes what is there and hands all of it to the router. Writing: what the router
+queued is written once, when the batch is over. Two marks bound the queue. Above the soft one we
+read no more from this peer, and a peer that sends requests to it waits too; above the hard one the
+peer is cut off. Nobody else notices either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from typing import TYPE_CHECKING
+
+from flux.packet import Decoder, ProtocolError, StreamError
+from hearth.broker.router import Port
+
+if TYPE_CHECKING:
+    import socket
+
+    from hearth.broker.credentials import Credentials
+    from hearth.broker.server import Broker
+
+__all__ = ["HARD_MARK_BYTES", "SOFT_MARK_BYTES", "Connection"]
+
+log = logging.getLogger(__name__)
+
+SOFT_MARK_BYTES = 8 << 20
+HARD_MARK_BYTES = 64 << 20
+"""A reader who is slow for a while (20 MB of events have been seen) is served; one who never reads is cut."""
+
+_READ_BYTES = 256 << 10
+_JOIN_MAX_BYTES = 128 << 10  # joining small messages beats a vector of many; large ones are not worth a copy
+_VECTOR_MAX = 64
+
+
+class Connection(Port):
+    """A peer on a stream socket. Owned by its broker; all calls come from the broker's loop."""
+
+    def __init__(self, broker: Broker, stream: socket.socket, uuid: str, credentials: Credentials, pid: int) -> None:
+        super().__init__(uuid, credentials)
+        self._broker = broker
+        self._stream = stream
+        self._loop = asyncio.get_running_loop()
+        self._decoder = Decoder(broker.max_message_bytes)
+        self._queue: list[bytes | memoryview] = []
+        self._queued = 0
+        self._held: set[Connection] = set()
+        """Peers that wait for us to drain."""
+        self._holds = 0
+        """How many reasons there are not to read from this peer."""
+        self._writer_added = False
+        self._broken = False
+        self.pid = pid
+        stream.setblocking(False)
+        self._loop.add_reader(stream, self._on_readable)
+
+    def __repr__(self) -> str:
+        return f"connection {self.uuid[:8]} (pid {self.pid}, uid {self.credentials.userid})"
+
+    # -- reading
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._stream.recv(_READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.close(f"read failed: {error}")
+            return
+        if not data:
+            self.close(None)
+        else:
+            try:
+                packets = self._decoder.feed(data)
+            except StreamError as error:
+                self._broker.router.receive(self, error.packets)
+                self.close(str(error))
+            except ProtocolError as error:
+                self.close(str(error))
+            else:
+                if packets:
+                    self._broker.router.receive(self, packets)
+        self._broker.settle()
+
+    def hold(self) -> None:
+        """One more reason not to read from this peer."""
+        self._holds += 1
+        if self._holds == 1 and not self.is_closed:
+            self._loop.remove_reader(self._stream)
+
+    def release(self) -> None:
+        """One reason less."""
+        self._holds -= 1
+        if self._holds == 0 and not self.is_closed:
+            self._loop.add_reader(self._stream, self._on_readable)
+
+    def wait_for(self, congested: Port) -> None:
+        """Read no more from this peer until the congested one has drained."""
+        if isinstance(congested, Connection) and congested is not self and self not in congested._held:
+            congested._held.add(self)
+            self.hold()
+
+    # -- writing
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the queue stands above the soft mark."""
+        return self._queued > SOFT_MARK_BYTES
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection has ended."""
+        return self._stream.fileno() < 0
+
+    def send(self, data: bytes) -> None:
+        """Queue one framed message; it leaves when the broker settles."""
+        if self._broken or self.is_closed:
+            return
+        if self._queued > HARD_MARK_BYTES:
+            log.warning("%r does not read: %d bytes wait for it; cut off", self, self._queued)
+            self._broken = True  # closed when the batch is over: the router is in the middle of its tables
+            self._broker.settle_later(self)
+            return
+        if not self._queue:
+            self._broker.settle_later(self)
+        self._queue.append(data)
+        self._queued += len(data)
+        if self.is_congested and self not in self._held:
+            self._held.add(self)
+            self.hold()
+
+    def flush(self) -> None:
+        """Write what is queued, as much as the peer takes."""
+        if self._broken:
+            self.close("cut off: it did not read")
+        elif self._queue and not self._writer_added and not self.is_closed:
+            self._write()
+            if self._queue:
+                self._writer_added = True
+                self._loop.add_writer(self._stream, self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._write()
+        if not self._queue and self._writer_added:
+            self._writer_added = False
+            self._loop.remove_writer(self._stream)
+        self._broker.settle()
+
+    def _write(self) -> None:
+        queue = self._queue
+        try:
+            while queue:
+                if len(queue) == 1:
+                    sent = self._stream.send(queue[0])
+                elif self._queued <= _JOIN_MAX_BYTES:
+                    queue[:] = [b"".join(queue)]
+                    sent = self._stream.send(queue[0])
+                else:
+                    sent = self._stream.sendmsg(queue[:_VECTOR_MAX])
+                self._drop(sent)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            # The peer reads no more, but what it sent before it left is still to be read (EOF follows).
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+                log.warning("%r: write failed: %s", self, error)
+            self._drop(self._queued)
+        if self._held and not self.is_congested:
+            held, self._held = self._held, set()
+            for peer in held:
+                peer.release()
+
+    def _drop(self, sent: int) -> None:
+        """Take the first bytes off the queue; the rest keeps its place."""
+        self._queued -= sent
+        queue = self._queue
+        whole = 0
+        while sent and sent >= len(queue[whole]):
+            sent -= len(queue[whole])
+            whole += 1
+        del queue[:whole]
+        if sent:
+            queue[0] = memoryview(queue[0])[sent:]
+
+    # -- the end
+
+    def close(self, reason: str | None) -> None:
+        """End the connection; reason None means that the peer hung up, which is no news."""
+        if self.is_closed:
+            return
+        if reason is not None:
+            log.warning("%r closed: %s", self, reason)
+        self._loop.remove_reader(self._stream)
+        if self._writer_added:
+            self._loop.remove_writer(self._stream)
+        self._stream.close()
+        self._queue.clear()
+        self._queued = 0
+        for peer in self._held:
+            if peer is not self:
+                peer.release()
+        self._held.clear()
+        self._broker.on_closed(self)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Payloads as services read and write them: a JSON object with a NUL behind it, or raw msgpack."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import msgspec
+
+from hearth.broker.credentials import ServiceError
+
+if TYPE_CHECKING:
+    from flux.packet import Packet
+
+__all__ = ["JsonPayload", "MsgpackPayload", "Payload", "encode_json", "no_payload"]
+
+_T = TypeVar("_T")
+
+
+class Payload(Generic[_T]):
+    """How one method's request payload is read."""
+
+    def decode(self, request: Packet) -> _T:
+        """The value of the payload. Raises ServiceError EPROTO if it is not what the method wants."""
+        raise NotImplementedError
+
+
+class JsonPayload(Payload[_T]):
+    """A JSON object of the given type. Bytes behind the first NUL are ignored, unknown keys too."""
+
+    def __init__(self, type_: type[_T]) -> None:
+        self._decoder = msgspec.json.Decoder(type_)
+
+    def decode(self, request: Packet) -> _T:  # noqa: D102 as above
+        data = request.payload
+        if not data or data[-1]:
+            raise ServiceError(errno.EPROTO)
+        try:
+            return self._decoder.decode(data[: data.index(0)])
+        except msgspec.ValidationError as error:
+            raise ServiceError(errno.EPROTO, f"{request.topic}: {error}") from None
+        except msgspec.DecodeError:
+            raise ServiceError(errno.EPROTO) from None
+
+
+class MsgpackPayload(Payload[_T]):
+    """A raw msgpack value of the given type."""
+
+    def __init__(self, type_: type[_T]) -> None:
+        self._decoder = msgspec.msgpack.Decoder(type_)
+
+    def decode(self, request: Packet) -> _T:  # noqa: D102 as above
+        try:
+            return self._decoder.decode(request.payload or b"")
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise ServiceError(errno.EPROTO, f"{request.topic}: {error}") from None
+
+
+class _NoPayload(Payload[None]):
+    def decode(self, request: Packet) -> None:
+        return None
+
+
+no_payload = _NoPayload()
+"""For methods that want none and do not look."""
+
+_json = msgspec.json.Encoder()
+
+
+def encode_json(value: object) -> bytes:
+    """A JSON payload: compact, bytes as base64, with the closing NUL."""
+    return _json.encode(value) + b"\0"

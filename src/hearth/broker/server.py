@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The broker's shell: listens, accepts, and ends each batch with one write a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import struct
+import uuid
+from typing import TYPE_CHECKING
+
+from flux.packet import MAX_MESSAGE_BYTES
+from hearth.broker.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hearth.broker.credentials import Access
+    from hearth.broker.router import Router
+
+__all__ = ["Broker"]
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 512
+_ACCEPT_PAUSE_S = 0.5  # out of file descriptors: trying again at once would spin
+_PATH_MAX = 107
+_UCRED = struct.Struct("=iII")  # struct ucred: pid, uid, gid in host order
+
+
+class Broker:
+    """Serves the message plane of one instance on Unix sockets.
+
+    All of it lives on one event loop. Whoever makes the router or a service send something outside
+    of a read (a timer, a process that ended) calls `settle` afterwards.
+    """
+
+    def __init__(self, router: Router, access: Access, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        self.router = router
+        self.max_message_bytes = max_message_bytes
+        self._access = access
+        self._loop = asyncio.get_running_loop()
+        self._listeners: list[tuple[socket.socket, Path]] = []
+        self._connections: set[Connection] = set()
+        self._unsettled: list[Connection] = []
+        self._before_write: list[Callable[[], None]] = []
+
+    def before_write(self, hook: Callable[[], None]) -> None:
+        """Call hook once at the end of each batch, before anything is written."""
+        self._before_write.append(hook)
+
+    def settle(self) -> None:
+        """End of a batch: let the services finish theirs, then write once to each connection."""
+        for hook in self._before_write:
+            hook()
+        while self._unsettled:
+            connections, self._unsettled = self._unsettled, []
+            for connection in connections:
+                connection.flush()
+
+    def settle_later(self, connection: Connection) -> None:
+        """The connection has something to write when the batch is over."""
+        self._unsettled.append(connection)
+
+    # -- connections
+
+    def listen(self, path: Path) -> None:
+        """Accept connections on a Unix socket; a stale socket file is replaced.
+
+        Raises OSError EINVAL if the path is longer than a socket address can be.
+        """
+        if len(os.fsencode(path)) > _PATH_MAX:
+            raise OSError(errno.EINVAL, f"socket path is over {_PATH_MAX} bytes, choose a shorter --rundir: {path}")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        path.chmod(0o777)  # whoever may enter the folder may knock; SO_PEERCRED decides who gets in
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+        self._listeners.append((listener, path))
+        self._loop.add_reader(listener, self._on_knock, listener)
+
+    def _on_knock(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                stream, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                log.error("cannot accept a connection: %s; trying again in %s s", error, _ACCEPT_PAUSE_S)
+                self._loop.remove_reader(listener)
+                self._loop.call_later(_ACCEPT_PAUSE_S, self._resume, listener)
+                return
+            self._welcome(stream)
+
+    def _resume(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            self._loop.add_reader(listener, self._on_knock, listener)
+
+    def _welcome(self, stream: socket.socket) -> None:
+        pid, uid, _ = _UCRED.unpack(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        credentials = self._access.admit(uid)
+        answer = b"\0" if credentials else bytes([errno.EPERM])
+        try:
+            stream.send(answer)  # one byte into an empty socket buffer never blocks
+        except OSError:
+            credentials = None
+        if credentials is None:
+            log.warning("uid %d (pid %d) was turned away", uid, pid)
+            stream.close()
+            return
+        connection = Connection(self, stream, str(uuid.uuid4()), credentials, pid)
+        self._connections.add(connection)
+        self.router.add(connection)
+
+    def on_closed(self, connection: Connection) -> None:
+        """A connection ended; called by the connection itself."""
+        self._connections.discard(connection)
+        self.router.remove(connection)
+
+    def close(self) -> None:
+        """Stop listening and end every connection after one last write."""
+        for listener, path in self._listeners:
+            self._loop.remove_reader(listener)
+            listener.close()
+            path.unlink(missing_ok=True)
+        self._listeners.clear()
+        self.settle()
+        for connection in list(self._connections):
+            connection.close(None)

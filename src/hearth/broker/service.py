@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every built-in service shares: a method table, access checks, decoding, one place that answers."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import uuid
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from hearth.broker.credentials import OWNER_ONLY, USERS, ServiceError, require
+from hearth.broker.payloads import JsonPayload, Payload, encode_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flux.packet import Packet
+    from hearth.broker.router import Router
+
+__all__ = ["LATER", "Service"]
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_UNKNOWN_METHOD_MAX = 255
+
+
+class _Later:
+    """The type of LATER."""
+
+
+LATER: Final = _Later()
+"""A method's result that means: answered by itself, now or some time."""
+
+
+class _Method(NamedTuple):
+    payload: Payload[Any]
+    handler: Callable[[Packet, Any], object]
+    allowed: int
+
+
+class Service:
+    """A service inside the daemon. Subclasses add their methods in __init__.
+
+    A handler takes the request and its decoded payload. What it returns is the one success response
+    (None an empty one, LATER none yet); ServiceError is the one error response; anything else is our
+    bug: logged, and answered with EIO.
+    """
+
+    def __init__(self, router: Router, name: str) -> None:
+        self.router = router
+        self.name = name
+        self.uuid = str(uuid.uuid4())
+        self._methods: dict[str, _Method] = {}
+        self.add_method("ping", JsonPayload(dict[str, Any]), self._ping, USERS)
+        router.builtin[name] = self
+
+    def add_method(
+        self,
+        method: str,
+        payload: Payload[_T],
+        handler: Callable[[Packet, _T], object],
+        allowed: int = OWNER_ONLY,
+    ) -> None:
+        """Serve ``<name>.<method>``; allowed is a mask of the roles that may ask besides the owner."""
+        self._methods[f"{self.name}.{method}"] = _Method(payload, handler, allowed)
+
+    def handle(self, request: Packet) -> None:
+        """Carry out one request and answer it."""
+        method = self._methods.get(request.topic or "")
+        if method is None:
+            if not (request.topic or "").endswith(".disconnect"):
+                text = f"Unknown service method '{request.topic}'"
+                self.router.respond_error(request, errno.ENOSYS, text[:_UNKNOWN_METHOD_MAX])
+            return
+        try:
+            require(request, method.allowed)
+            result = method.handler(request, method.payload.decode(request))
+        except ServiceError as error:
+            self.router.respond_error(request, error.errnum, error.text)
+        except Exception:
+            # The one loop that must survive: a bug in a method is its caller's error, not everyone's end.
+            log.exception("bug in %s, please report it", request.topic)
+            self.router.respond_error(request, errno.EIO, f"internal error in {request.topic}; the log has it")
+        else:
+            if result is not LATER:
+                self.router.respond(request, None if result is None else encode_json(result))
+
+    def _ping(self, request: Packet, payload: dict[str, Any]) -> dict[str, Any]:
+        """Echo the payload with the way it took: the sender, this broker, this service, 8 characters each."""
+        hops = [*reversed(request.routes or ()), self.router.uuid, self.uuid]
+        return {
+            **payload,
+            "route": "!".join(hop[:8] for hop in hops),
+            "userid": request.userid,
+            "rolemask": request.rolemask,
+            "rank": 0,
+        }

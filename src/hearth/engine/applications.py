@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of registered applications and what may be registered."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+from flamepy.core.types import ApplicationAttributes, ApplicationSchema, FlameError, FlameErrorCode
+from hearth.engine.model import Application
+
+__all__ = ["Applications"]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
+
+
+class Applications:
+    """Applications by name. Pure."""
+
+    def __init__(self) -> None:
+        self._applications: dict[str, Application] = {}
+
+    def __len__(self) -> int:
+        return len(self._applications)
+
+    def register(self, name: str, attributes: ApplicationAttributes, now: float) -> None:
+        """Raises FlameError INVALID_ARGUMENT for a name or attribute out of bounds, ALREADY_EXISTS."""
+        _check_name(name)
+        _check_attributes(name, attributes)
+        if name in self._applications:
+            raise FlameError(
+                FlameErrorCode.ALREADY_EXISTS, f"application {name!r} is already registered; unregister it first"
+            )
+        self._applications[name] = Application(name, attributes, now)
+
+    def remove(self, name: str) -> None:
+        """Raises FlameError NOT_FOUND."""
+        self.get(name)
+        del self._applications[name]
+
+    def get(self, name: str) -> Application:
+        """Raises FlameError NOT_FOUND."""
+        application = self._applications.get(name)
+        if application is None:
+            raise FlameError(
+                FlameErrorCode.NOT_FOUND, f"application {name!r} not found; list them with: hearth app list"
+            )
+        return application
+
+    def all(self) -> list[Application]:
+        """Every application, by name."""
+        return sorted(self._applications.values(), key=lambda application: application.name)
+
+
+def _refuse(text: str) -> FlameError:
+    return FlameError(FlameErrorCode.INVALID_ARGUMENT, text)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise _refuse(
+            f"application name {name[:300]!r} is not allowed: 1 to 253 of A-Z a-z 0-9 . _ -,"
+            " not starting with . or -, without .."
+        )
+
+
+def _check_attributes(name: str, attributes: ApplicationAttributes) -> None:
+    folder = attributes.working_directory
+    if folder and not os.path.isabs(folder):
+        raise _refuse(f"application {name!r}: working_directory {folder!r} is not an absolute path")
+    for what, number in (("max_instances", attributes.max_instances), ("delay_release", attributes.delay_release)):
+        if number is not None and number < 0:
+            raise _refuse(f"application {name!r}: {what} is {number}, want 0 or more")
+    _check_schema(name, attributes.schema or ApplicationSchema())
+
+
+def _check_schema(name: str, schema: ApplicationSchema) -> None:
+    for what in ("input", "output", "common_data"):
+        text = getattr(schema, what)
+        if not text:
+            continue
+        try:
+            parsed = json.loads(text)
+        except ValueError as error:
+            raise _refuse(f"application {name!r}: schema.{what} is not JSON: {error}") from None
+        if not isinstance(parsed, (dict, bool)):
+            raise _refuse(f"application {name!r}: schema.{what} is no JSON Schema (want an object or a boolean)")

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lives of executors: launched, attached, bound, dismissed, gone; and what their deaths mean."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from flamepy.core.types import FlameError, FlameErrorCode
+from hearth.engine.actions import DismissExecutor, EnterSession, KillExecutor, LaunchExecutor
+from hearth.engine.lifecycle import ExecutorEvent, ExecutorState
+from hearth.engine.model import EventRecord, Executor, Session
+
+if TYPE_CHECKING:
+    from flamepy.protocol import CompletionBatch
+    from hearth.engine.state import State
+    from hearth.engine.tasks import Tasks
+
+__all__ = ["Executors"]
+
+EVENT_BIND_FAILED = 1001
+EVENT_GAVE_UP = 1002
+_SHIM_FAILED = 11
+_ENTER_FAILED = 12
+
+
+class Executors:
+    """The executors of one engine."""
+
+    def __init__(self, state: State, tasks: Tasks) -> None:
+        self._state = state
+        self._tasks = tasks
+
+    def launch(self, session: Session, now: float) -> None:
+        """Start one more for the session; its room is taken from now on."""
+        state = self._state
+        executor = Executor(state.new_executor_id(), session)
+        state.executors[executor.id] = session.executors[executor.id] = executor
+        state.free = state.free.minus(session.resources)
+        state.actions.append(LaunchExecutor(executor))
+        state.call_at(now + state.limits.attach_s, functools.partial(self._check_attached, executor))
+
+    # -- what executors say
+
+    def attached(self, executor_id: str, now: float) -> Executor:
+        """Its process called in. Raises FlameError NOT_FOUND or INVALID_STATE if nobody waits for it."""
+        executor = self._state.executors.get(executor_id)
+        if executor is None:
+            raise FlameError(FlameErrorCode.NOT_FOUND, f"executor {executor_id!r} is not one of this instance's")
+        if executor.state is not ExecutorState.VOID:
+            raise FlameError(
+                FlameErrorCode.INVALID_STATE, f"executor {executor_id!r} is {executor.state.name}, not waited for"
+            )
+        executor.advance(ExecutorEvent.ATTACHED)
+        self._state.actions.append(EnterSession(executor))
+        return executor
+
+    def report(self, executor: Executor, report: CompletionBatch, now: float) -> None:
+        """Take what an executor did since its last report."""
+        session = executor.session
+        if report.failure is not None:
+            self._enter_failed(executor, report.failure)
+        elif report.entered:
+            executor.advance(ExecutorEvent.ENTERED)
+        if report.done:
+            executor.completed += self._tasks.record(executor, report.done, now)
+            executor.window.measure(len(report.done), report.busy_s)
+            session.bind_failures = 0
+        if report.returned:
+            self._tasks.put_back(executor, report.returned)
+        if session.pending:
+            self._state.to_dispatch[session.id] = session
+        elif executor.is_idle:
+            self._fell_idle(executor, now)
+
+    def _enter_failed(self, executor: Executor, failure: str) -> None:
+        """The process leaves and ends by itself; its exit is what counts as the failed attempt."""
+        executor.failure = failure
+        executor.advance(ExecutorEvent.ENTER_FAILED)
+        self._state.actions.append(DismissExecutor(executor))
+
+    def exited(self, executor_id: str, how: str, now: float) -> None:
+        """Its process has ended, or could not be started; how says it with the last lines of stderr."""
+        state = self._state
+        executor = state.executors.pop(executor_id, None)
+        if executor is None:
+            return
+        session = executor.session
+        was = executor.state
+        executor.advance(ExecutorEvent.EXITED)
+        del session.executors[executor_id]
+        state.free = state.free.plus(session.resources)
+        state.is_placement_due = True
+        if executor.in_flight:
+            self._tasks.abandon(executor, f"executor {executor.id} {how}", now)
+        elif executor.failure is not None:
+            self._bind_failed(executor, _ENTER_FAILED, f"on_session_enter failed: {executor.failure}", now)
+        elif was in (ExecutorState.VOID, ExecutorState.BINDING) or (
+            was is ExecutorState.BOUND and not executor.completed
+        ):
+            self._bind_failed(executor, _SHIM_FAILED, f"shim creation failed: the process {how}", now)
+        if session.pending and session.gave_up is not None and not session.executors:
+            self._tasks.fail_pending(session, session.gave_up, now)
+
+    # -- attempts that failed
+
+    def _bind_failed(self, executor: Executor, return_code: int, detail: str, now: float) -> None:
+        """One attempt less; the next one comes after a pause, the last one ends the waiting."""
+        state, session, limits = self._state, executor.session, self._state.limits
+        text = (
+            f"Executor {executor.id} on node {state.host} failed to bind session"
+            f" with return_code {return_code}: {detail}"
+        )
+        session.events.append(EventRecord(EVENT_BIND_FAILED, text, now))
+        session.bind_failures += 1
+        if session.bind_failures < limits.bind_attempts:
+            session.retry_at = now + limits.bind_backoff_s * 2 ** (session.bind_failures - 1)
+            state.call_at(session.retry_at, self._retry)
+            return
+        if session.gave_up is None:
+            tried = f"{session.bind_failures}/{limits.bind_attempts}"
+            session.gave_up = f"{text}; gave up after {tried} attempts"
+            final = f"Session retry limit reached after {tried} failed attempts; the last one: {detail}"
+            session.events.append(EventRecord(EVENT_GAVE_UP, final, now))
+
+    def _retry(self, now: float) -> None:
+        self._state.is_placement_due = True
+
+    def _check_attached(self, executor: Executor, now: float) -> None:
+        if executor.state is ExecutorState.VOID:
+            executor.failure = f"the process did not call flamepy.run within {self._state.limits.attach_s:g} s"
+            self._kill(executor)
+
+    # -- going
+
+    def dismiss(self, executor: Executor, now: float) -> None:
+        """Let it leave its session; if it takes too long it is killed."""
+        state = self._state
+        if executor.state is ExecutorState.VOID:
+            executor.advance(ExecutorEvent.DISMISSED)
+            state.actions.append(KillExecutor(executor))
+        elif executor.is_alive:
+            executor.advance(ExecutorEvent.DISMISSED)
+            state.actions.append(DismissExecutor(executor))
+            state.call_at(now + state.limits.leave_s, functools.partial(self._check_left, executor))
+
+    def _check_left(self, executor: Executor, now: float) -> None:
+        if executor.state is ExecutorState.UNBINDING:
+            self._kill(executor)
+
+    def _kill(self, executor: Executor) -> None:
+        executor.advance(ExecutorEvent.OVERDUE)
+        self._state.actions.append(KillExecutor(executor))
+
+    def _fell_idle(self, executor: Executor, now: float) -> None:
+        executor.idle_since = now
+        if self._state.is_short:
+            self._state.is_placement_due = True
+        if not executor.idle_check_pending:
+            executor.idle_check_pending = True
+            self._state.call_at(now + self._delay_release(executor), functools.partial(self._check_idle, executor))
+
+    def _check_idle(self, executor: Executor, now: float) -> None:
+        """One entry on the agenda per executor, however often it falls idle: it moves itself on."""
+        executor.idle_check_pending = False
+        session = executor.session
+        if not executor.is_idle or session.alive <= session.spec.min_instances:
+            return
+        until = executor.idle_since + self._delay_release(executor)
+        if until <= now:
+            self.dismiss(executor, now)
+        else:
+            executor.idle_check_pending = True
+            self._state.call_at(until, functools.partial(self._check_idle, executor))
+
+    def _delay_release(self, executor: Executor) -> float:
+        delay = executor.session.application.attributes.delay_release
+        return self._state.limits.delay_release_s if delay is None else float(delay)

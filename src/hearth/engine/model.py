@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine keeps: tasks, sessions, executors, applications and their result streams."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from flamepy.core.types import ApplicationAttributes, ResourceRequirement, SessionState, TaskState
+from hearth.engine.lifecycle import EXECUTOR_LIFE, ExecutorEvent, ExecutorState, IllegalTransition
+from hearth.engine.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from flamepy.protocol import SessionSpec
+
+__all__ = ["Application", "EventRecord", "Executor", "Resources", "Session", "Subscription", "Task"]
+
+
+class Resources(NamedTuple):
+    """An amount of CPUs, bytes of memory and GPUs."""
+
+    cpu: int
+    memory: int
+    gpu: int
+
+    @classmethod
+    def of(cls, requirement: ResourceRequirement) -> Resources:
+        """The amount that a requirement names."""
+        return cls(requirement.cpu, requirement.memory, requirement.gpu)
+
+    def fits(self, room: Resources) -> bool:
+        """Whether this amount is there in room, in every dimension."""
+        return self.cpu <= room.cpu and self.memory <= room.memory and self.gpu <= room.gpu
+
+    def plus(self, other: Resources) -> Resources:
+        """Sum, dimension by dimension."""
+        return Resources(self.cpu + other.cpu, self.memory + other.memory, self.gpu + other.gpu)
+
+    def minus(self, other: Resources) -> Resources:
+        """Difference, dimension by dimension."""
+        return Resources(self.cpu - other.cpu, self.memory - other.memory, self.gpu - other.gpu)
+
+    def requirement(self) -> ResourceRequirement:
+        """The same as the SDK's type."""
+        return ResourceRequirement(*self)
+
+    def __str__(self) -> str:
+        return f"cpu={self.cpu},mem={self.memory},gpu={self.gpu}"
+
+
+class EventRecord(NamedTuple):
+    """Something that happened to a session or a task. time is in UTC seconds."""
+
+    code: int
+    message: str
+    time: float
+
+
+class Subscription:
+    """One client's stream of results of one session. key is the shell's own name for it."""
+
+    __slots__ = ("is_live", "is_ready", "key", "refused", "results")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.is_live = True
+        self.is_ready = False
+        """Whether the engine has already told the shell that something waits."""
+        self.results: list[tuple[int, int, bytes | None, str | None]] = []
+        self.refused: list[tuple[int, int, int, str]] = []
+
+
+class Task(msgspec.Struct, gc=False):
+    """One input and what became of it.
+
+    A hundred thousand of these may wait at once, so the ordinary events are not kept but follow
+    from the times (`views.task_events`). gc=False: a task is part of no cycle.
+    """
+
+    id: int
+    number: int
+    """The submitting client's own number for it."""
+    input: bytes | None
+    subscription: Subscription | None
+    created: float
+    state: TaskState = TaskState.PENDING
+    started: float = 0.0
+    completed: float = 0.0
+    output: bytes | None = None
+    message: str | None = None
+    is_suspect: bool = False
+    """An executor died with this task among others; it runs alone next time, so that blame is certain."""
+    is_forgotten: bool = False
+    """Input and output were dropped to keep the instance within its memory bound."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it holds of the user's data."""
+        return len(self.input or b"") + len(self.output or b"")
+
+
+class Application(msgspec.Struct):
+    """A registered recipe."""
+
+    name: str
+    attributes: ApplicationAttributes
+    created: float
+
+
+class Session:
+    """A group of tasks of one application, and the executors that serve it."""
+
+    def __init__(self, id_: str, spec: SessionSpec, application: Application, resources: Resources, now: float) -> None:
+        self.id = id_
+        self.spec = spec
+        self.application = application
+        self.resources = resources
+        self.state = SessionState.OPEN
+        self.created = now
+        self.completed: float | None = None
+        self.tasks: list[Task] = []
+        """By id: task n is tasks[n - 1]."""
+        self.pending: deque[Task] = deque()
+        self.running = 0
+        self.succeed = 0
+        self.failed = 0
+        self.cancelled = 0
+        self.events: list[EventRecord] = []
+        self.task_events: dict[int, list[EventRecord]] = {}
+        """What befell single tasks outside the ordinary."""
+        self.watchers: dict[int, list[Hashable]] = {}
+        self.subscriptions: list[Subscription] = []
+        self.executors: dict[str, Executor] = {}
+        self.bind_failures = 0
+        self.retry_at = 0.0
+        self.gave_up: str | None = None
+        """Why no executor will be launched any more."""
+
+    @property
+    def alive(self) -> int:
+        """How many executors serve it or are about to."""
+        return sum(executor.is_alive for executor in self.executors.values())
+
+    @property
+    def wanted(self) -> int:
+        """How many executors it would use now: one a task, within its own limits."""
+        outstanding = len(self.pending) + self.running
+        wanted = max(outstanding, self.spec.min_instances)
+        return wanted if self.spec.max_instances is None else min(wanted, self.spec.max_instances)
+
+
+class Executor:
+    """One process serving one session."""
+
+    def __init__(self, id_: str, session: Session) -> None:
+        self.id = id_
+        self.session = session
+        self.state = ExecutorState.VOID
+        self.in_flight: dict[int, Task] = {}
+        """Dispatched and not answered, in dispatch order."""
+        self.window = Window()
+        self.completed = 0
+        self.idle_since = 0.0
+        self.idle_check_pending = False
+        self.failure: str | None = None
+        """Why it could not enter, if it said so itself."""
+
+    def advance(self, event: ExecutorEvent) -> None:
+        """Go on to the next state. Raises IllegalTransition."""
+        state = EXECUTOR_LIFE.get((self.state, event))
+        if state is None:
+            raise IllegalTransition(f"executor {self.id} is {self.state.name}: {event.name} cannot happen")
+        self.state = state
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it serves, or is on its way to."""
+        return self.state <= ExecutorState.BOUND
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is ready and has nothing to do."""
+        return self.state is ExecutorState.BOUND and not self.in_flight
+
+    @property
+    def credit(self) -> int:
+        """How many more tasks it may be given now."""
+        if self.state is not ExecutorState.BOUND:
+            return 0
+        in_flight = self.in_flight
+        if in_flight and next(iter(in_flight.values())).is_suspect:
+            return 0
+        return self.window.size - len(in_flight)

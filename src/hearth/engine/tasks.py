@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks from submission to answer, and the memory that they hold.
+
+This is the hot path: work on whole batches, no object per task beyond the task itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from flamepy.core.types import FlameError, FlameErrorCode, TaskState
+from hearth.engine.actions import DeliverResults, DispatchTasks, TellWatcher
+from hearth.engine.lifecycle import TASK_LIFE, TaskEvent
+from hearth.engine.model import EventRecord, Executor, Session, Subscription, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from hearth.engine.state import State
+
+__all__ = ["Tasks"]
+
+EVENT_RETURNED = 16
+EVENT_CANCELLED = 17
+IN_FLIGHT_BYTES = 4 << 20
+"""Inputs in one executor's hands, beyond the first: a large window is for small tasks."""
+
+_dispatched = TASK_LIFE[TaskEvent.DISPATCHED]
+_succeeded = TASK_LIFE[TaskEvent.SUCCEEDED]
+_failed = TASK_LIFE[TaskEvent.FAILED]
+_returned = TASK_LIFE[TaskEvent.RETURNED]
+_cancelled = TASK_LIFE[TaskEvent.CANCELLED]
+
+
+class Tasks:
+    """The tasks of one engine."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._finished: deque[Task] = deque()
+        """Those whose data may be dropped, oldest first."""
+        self.held_bytes = 0
+        """Inputs and outputs in memory."""
+
+    # -- in
+
+    def submit(
+        self,
+        session_id: str,
+        inputs: Sequence[bytes | None],
+        subscription: Subscription | None,
+        first_number: int,
+        now: float,
+    ) -> int:
+        """Add tasks to a session, all or none; returns the id of the first, the others follow.
+
+        Raises FlameError NOT_FOUND, or INVALID_STATE if the session is closed or the instance holds
+        as much as it may.
+        """
+        session = self._state.open_session(session_id)
+        size = sum(len(data) for data in inputs if data is not None)
+        self._make_room(size)
+        self.held_bytes += size
+        tasks = session.tasks
+        first = len(tasks) + 1
+        new = [Task(first + index, first_number + index, data, subscription, now) for index, data in enumerate(inputs)]
+        tasks += new
+        session.pending += new
+        self._state.to_dispatch[session_id] = session
+        if session.gave_up is not None and not session.alive:
+            self.fail_pending(session, session.gave_up, now)
+        elif session.alive < session.wanted:
+            self._state.is_placement_due = True
+        return first
+
+    def _make_room(self, size: int) -> None:
+        limit = self._state.limits.held_bytes
+        finished = self._finished
+        while finished and self.held_bytes + size > limit:
+            task = finished.popleft()
+            self.held_bytes -= task.size_bytes
+            task.input = task.output = None
+            task.is_forgotten = True
+        if self.held_bytes + size > limit:
+            raise FlameError(
+                FlameErrorCode.INVALID_STATE,
+                f"the instance holds {self.held_bytes} bytes of waiting tasks, {size} more would pass its limit"
+                f" of {limit}; wait for results before submitting more",
+            )
+
+    def refuse(self, subscription: Subscription, first_number: int, count: int, error: FlameError) -> None:
+        """Tell a client, on its stream, that these submissions became no tasks."""
+        subscription.refused.append((first_number, count, int(error.code), error.message))
+        self._make_ready(subscription)
+
+    # -- to executors and back
+
+    def dispatch(self, session: Session, now: float) -> None:
+        """Give waiting tasks to the session's executors, evenly, as far as their windows go."""
+        pending = session.pending
+        ready = [executor for executor in session.executors.values() if executor.credit > 0]
+        for index, executor in enumerate(ready):
+            if not pending:
+                return
+            share = -(-len(pending) // (len(ready) - index))
+            tasks = _take(pending, executor, min(share, executor.credit))
+            if not tasks:
+                continue
+            for task in tasks:
+                task.state = _dispatched[task.state]
+                task.started = now
+                executor.in_flight[task.id] = task
+            session.running += len(tasks)
+            if session.watchers:
+                self._tell_watchers(session, tasks)
+            self._state.actions.append(DispatchTasks(executor, tasks))
+
+    def record(self, executor: Executor, done: Iterable[tuple[int, bytes | None, str | None]], now: float) -> int:
+        """Note an executor's answers, each once; answers to tasks it does not hold are ignored. Returns how many."""
+        session, in_flight = executor.session, executor.in_flight
+        finished: list[Task] = []
+        failures = held = 0
+        for task_id, output, error in done:
+            task = in_flight.pop(task_id, None)
+            if task is None:
+                continue
+            task.completed = now
+            if error is None:
+                task.state = _succeeded[task.state]
+                if output is not None:
+                    task.output = output
+                    held += len(output)
+            else:
+                task.state = _failed[task.state]
+                task.message = error
+                failures += 1
+            finished.append(task)
+        session.running -= len(finished)
+        session.failed += failures
+        session.succeed += len(finished) - failures
+        self.held_bytes += held
+        self._finish(session, finished)
+        return len(finished)
+
+    def put_back(self, executor: Executor, task_ids: Iterable[int]) -> list[Task]:
+        """Tasks that an executor held but did not do wait again, in their old order."""
+        session = executor.session
+        tasks = [executor.in_flight.pop(task_id) for task_id in task_ids if task_id in executor.in_flight]
+        for task in tasks:
+            task.state = _returned[task.state]
+        session.running -= len(tasks)
+        session.pending.extendleft(reversed(tasks))
+        self._state.to_dispatch[session.id] = session
+        return tasks
+
+    def abandon(self, executor: Executor, reason: str, now: float) -> None:
+        """An executor died with tasks in its hands.
+
+        Held alone, a task is to blame and fails. Held together nobody knows which one it was: all
+        wait again, and each runs alone next time.
+        """
+        if len(executor.in_flight) == 1:
+            self.record(executor, [(next(iter(executor.in_flight)), None, reason)], now)
+            return
+        for task in self.put_back(executor, list(executor.in_flight)):
+            task.is_suspect = True
+            event = EventRecord(EVENT_RETURNED, f"Task was returned to <Pending>: {reason}", now)
+            executor.session.task_events.setdefault(task.id, []).append(event)
+
+    # -- ends without an executor
+
+    def fail_pending(self, session: Session, reason: str, now: float) -> None:
+        """Nobody will ever do what waits."""
+        tasks = self._end_pending(session, TaskEvent.FAILED, reason, now)
+        session.failed += tasks
+
+    def cancel_pending(self, session: Session, now: float) -> None:
+        """The session closes before what waits was begun."""
+        for task in session.pending:
+            event = EventRecord(EVENT_CANCELLED, "Task was cancelled: its session was closed", now)
+            session.task_events.setdefault(task.id, []).append(event)
+        session.cancelled += self._end_pending(session, TaskEvent.CANCELLED, "cancelled: its session was closed", now)
+
+    def _end_pending(self, session: Session, event: TaskEvent, message: str, now: float) -> int:
+        tasks = list(session.pending)
+        session.pending.clear()
+        life = TASK_LIFE[event]
+        for task in tasks:
+            task.state = life[task.state]
+            task.completed = now
+            task.message = message
+        self._finish(session, tasks)
+        return len(tasks)
+
+    def forget_session(self, session: Session) -> None:
+        """The session's record goes; its data no longer counts."""
+        gone = set(map(id, session.tasks))
+        self._finished = deque(task for task in self._finished if id(task) not in gone)
+        self.held_bytes -= sum(task.size_bytes for task in session.tasks)
+
+    # -- out
+
+    def _finish(self, session: Session, tasks: list[Task]) -> None:
+        """These have their final state: put it on the streams of those who asked."""
+        self._finished += tasks
+        for task in tasks:
+            subscription = task.subscription
+            if subscription is not None and subscription.is_live:
+                if not subscription.is_ready:
+                    self._make_ready(subscription)
+                subscription.results.append((task.number, task.state, task.output, task.message))
+                task.subscription = None
+        if session.watchers:
+            self._tell_watchers(session, tasks)
+
+    def _make_ready(self, subscription: Subscription) -> None:
+        if subscription.is_live and not subscription.is_ready:
+            subscription.is_ready = True
+            self._state.actions.append(DeliverResults(subscription))
+
+    def subscribe(self, session_id: str, key: Hashable) -> Subscription:
+        """Open a result stream. Raises FlameError NOT_FOUND or INVALID_STATE."""
+        session = self._state.open_session(session_id)
+        subscription = Subscription(key)
+        session.subscriptions.append(subscription)
+        return subscription
+
+    def unsubscribe(self, session_id: str, subscription: Subscription) -> None:
+        """The client is gone: its tasks go on, their results are not sent."""
+        subscription.is_live = False
+        subscription.results.clear()
+        subscription.refused.clear()
+        session = self._state.sessions.get(session_id)
+        if session is not None and subscription in session.subscriptions:
+            session.subscriptions.remove(subscription)
+
+    # -- one task
+
+    def get(self, session_id: str, task_id: int) -> tuple[Session, Task]:
+        """Raises FlameError NOT_FOUND."""
+        session = self._state.session(session_id)
+        if not 1 <= task_id <= len(session.tasks):
+            raise FlameError(FlameErrorCode.NOT_FOUND, f"task {task_id} not found in session {session_id!r}")
+        return session, session.tasks[task_id - 1]
+
+    def page(self, session_id: str, after: int, limit: int) -> tuple[Session, list[Task]]:
+        """Tasks in the order of their ids, from after + 1 on. Raises FlameError NOT_FOUND."""
+        session = self._state.session(session_id)
+        return session, list(islice(session.tasks, max(0, after), max(0, after) + limit))
+
+    def watch(self, session_id: str, task_id: int, watcher: Hashable) -> tuple[Session, Task]:
+        """The task as it is now; until it has ended the watcher is told of each new state."""
+        session, task = self.get(session_id, task_id)
+        if task.state < TaskState.SUCCEED:
+            session.watchers.setdefault(task_id, []).append(watcher)
+        return session, task
+
+    def unwatch(self, session_id: str, task_id: int, watcher: Hashable) -> None:
+        """Tell the watcher no more."""
+        session = self._state.sessions.get(session_id)
+        watchers = session.watchers.get(task_id, []) if session is not None else []
+        if watcher in watchers:
+            watchers.remove(watcher)
+
+    def _tell_watchers(self, session: Session, tasks: list[Task]) -> None:
+        for task in tasks:
+            for watcher in session.watchers.get(task.id, ()):
+                self._state.actions.append(TellWatcher(watcher, session, task))
+            if task.state >= TaskState.SUCCEED:
+                session.watchers.pop(task.id, None)
+
+
+def _take(pending: deque[Task], executor: Executor, most: int) -> list[Task]:
+    """The next tasks for an executor: a suspect one alone, otherwise up to the byte bound."""
+    if pending[0].is_suspect:
+        return [] if executor.in_flight else [pending.popleft()]
+    taken: list[Task] = []
+    room = IN_FLIGHT_BYTES - sum(len(task.input or b"") for task in executor.in_flight.values())
+    while pending and len(taken) < most and not pending[0].is_suspect:
+        size = len(pending[0].input or b"")
+        if size > room and (taken or executor.in_flight):
+            break
+        room -= size
+        taken.append(pending.popleft())
+    return taken

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine keeps, as the wire shows it: one converter a type."""
+
+from __future__ import annotations
+
+from flamepy.core.types import ApplicationState, TaskState
+from flamepy.protocol import (
+    ApplicationInfo,
+    EventInfo,
+    ExecutorInfo,
+    SessionContextInfo,
+    SessionInfo,
+    TaskInfo,
+)
+from hearth.engine.model import Application, EventRecord, Executor, Session, Task
+
+__all__ = ["application_info", "executor_info", "session_context_info", "session_info", "task_info"]
+
+_CREATED, _RUNNING, _SUCCEEDED, _FAILED, _FORGOTTEN = 0, 1, 2, 3, 18
+
+
+def milliseconds(seconds: float) -> int:
+    """UTC seconds as UTC milliseconds."""
+    return round(seconds * 1000)
+
+
+def application_info(application: Application) -> ApplicationInfo:
+    """For flame.application.get and .list."""
+    return ApplicationInfo(
+        application.name, ApplicationState.ENABLED, milliseconds(application.created), application.attributes
+    )
+
+
+def session_info(session: Session) -> SessionInfo:
+    """For every answer about a session."""
+    return SessionInfo(
+        session=session.id,
+        state=session.state,
+        creation_time_ms=milliseconds(session.created),
+        completion_time_ms=None if session.completed is None else milliseconds(session.completed),
+        spec=session.spec,
+        pending=len(session.pending),
+        running=session.running,
+        succeed=session.succeed,
+        failed=session.failed,
+        cancelled=session.cancelled,
+        events=[_event_info(event) for event in session.events],
+    )
+
+
+def task_info(session: Session, task: Task) -> TaskInfo:
+    """For every answer about a task."""
+    return TaskInfo(
+        task=task.id,
+        session=session.id,
+        state=task.state,
+        creation_time_ms=milliseconds(task.created),
+        completion_time_ms=milliseconds(task.completed) if task.completed else None,
+        input=task.input,
+        output=task.output,
+        events=[_event_info(event) for event in _task_events(session, task)],
+    )
+
+
+def _task_events(session: Session, task: Task) -> list[EventRecord]:
+    """The ordinary events, from the task's times, among those that befell it."""
+    events = [EventRecord(_CREATED, "Task was created with state <Pending>", task.created)]
+    if task.started:
+        events.append(EventRecord(_RUNNING, "Task state was updated to <Running>", task.started))
+    if task.state is TaskState.SUCCEED:
+        events.append(EventRecord(_SUCCEEDED, "Task was completed with state <Succeed>", task.completed))
+    elif task.state is TaskState.FAILED:
+        events.append(EventRecord(_FAILED, task.message or "Task failed with state <Failed>", task.completed))
+    events += session.task_events.get(task.id, [])
+    events.sort(key=lambda event: event.time)
+    if task.is_forgotten:
+        text = "Input and output were dropped: the instance had reached its memory bound"
+        events.append(EventRecord(_FORGOTTEN, text, task.completed))
+    return events
+
+
+def _event_info(event: EventRecord) -> EventInfo:
+    return EventInfo(event.code, event.message, milliseconds(event.time))
+
+
+def executor_info(executor: Executor, pid: int | None) -> ExecutorInfo:
+    """For flame.executor.list."""
+    session = executor.session
+    return ExecutorInfo(
+        executor=executor.id,
+        state=executor.state,
+        session=session.id,
+        application=session.application.name,
+        pid=pid,
+        resreq=session.resources.requirement(),
+        running=len(executor.in_flight),
+    )
+
+
+def session_context_info(session: Session) -> SessionContextInfo:
+    """What an instance is told on entering the session."""
+    attributes = session.application.attributes
+    return SessionContextInfo(
+        session=session.id,
+        application=session.application.name,
+        image=attributes.image,
+        command=attributes.command,
+        working_directory=attributes.working_directory,
+        url=attributes.url,
+        common_data=session.spec.common_data,
+    )

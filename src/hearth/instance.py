@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One instance, put together: broker, engine, provider and the built-in applications, on a running loop."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from flamepy.core.types import ApplicationAttributes, Shim
+from hearth import __version__
+from hearth.broker.attributes import Attributes, AttributeService
+from hearth.broker.credentials import Access
+from hearth.broker.events import EventService
+from hearth.broker.router import Router
+from hearth.broker.server import Broker
+from hearth.broker.service import Service
+from hearth.engine.engine import Engine
+from hearth.flame_service import FlameService
+from hearth.providers.local import LocalProvider, machine_capacity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Instance"]
+
+FLUX_VERSION = "0.88.0"
+"""The flux-core whose wire behaviour we keep."""
+
+
+class Instance:
+    """A broker on ``RUNDIR/local-0`` with everything behind it. Create it on the loop that is to run it.
+
+    rundir must exist and belong to us. Raises OSError if the socket cannot be made there.
+    """
+
+    def __init__(self, rundir: Path) -> None:
+        self.uri = f"local://{rundir / 'local-0'}"
+        self.router = Router(str(uuid.uuid4()), os.getuid())
+        self.broker = Broker(self.router, Access(owner=os.getuid()))
+        capacity = machine_capacity()
+        host = socket.gethostname()
+        self.engine = Engine(capacity, executor_prefix=self.router.uuid[:8], host=host)
+        AttributeService(self.router, _attributes(rundir, self.uri, self.router.uuid, host))
+        EventService(self.router)
+        Service(self.router, "broker")
+        self.flame = FlameService(self.broker, self.engine, self.uri)
+        self.provider = LocalProvider(
+            folder=rundir / "executors", uri=self.uri, capacity=capacity, on_exit=self.flame.on_exit
+        )
+        self.flame.use(self.provider)
+        self._register_builtin_applications()
+        self.broker.listen(rundir / "local-0")
+
+    def _register_builtin_applications(self) -> None:
+        flmping = ApplicationAttributes(
+            shim=Shim.HOST,
+            description="Answers at once, or after the asked time",
+            command=sys.executable,
+            arguments=["-m", "hearth.apps.flmping"],
+        )
+        self.engine.applications.register("flmping", flmping, time.time())
+
+    async def close(self) -> None:
+        """End executors and connections, remove the socket."""
+        await self.provider.close()
+        self.broker.close()
+
+
+def _attributes(rundir: Path, uri: str, broker_uuid: str, host: str) -> Attributes:
+    return Attributes(
+        immutable={
+            "rank": "0",
+            "size": "1",
+            "local-uri": uri,
+            "security.owner": str(os.getuid()),
+            "instance-level": "0",
+            "jobid-path": "/",
+            "hostlist": host,
+            "hostname": host,
+            "broker.pid": str(os.getpid()),
+            "broker.uuid": broker_uuid,
+            "broker.starttime": f"{time.time():.2f}",
+            "broker.mapping": "[[0,1,1,1]]",
+            "broker.boot-method": "single",
+        },
+        plain={"version": f"{FLUX_VERSION}-hearth-{__version__}", "rundir": str(rundir)},
+    )
