@@ -23,7 +23,7 @@ from flux.constants import (
 from flux.matchtags import TagPool
 from flux.packet import Decoder, Packet
 
-__all__ = ["Receiver", "Session"]
+__all__ = ["Receiver", "Session", "deliver"]
 
 
 class Receiver(Protocol):
@@ -111,12 +111,18 @@ class Session:
         try:
             packets = self._decoder.feed(data)
         except wire.StreamError as error:
-            self._deliver(error.packets)
+            deliver(self.sort(error.packets))
             raise
-        self._deliver(packets)
+        deliver(self.sort(packets))
 
-    def _deliver(self, packets: list[Packet]) -> None:
+    def decode(self, data: bytes) -> list[Packet]:
+        """The messages that arrived; the first half of `receive`, for shells that hold a lock around `sort` only."""
+        return self._decoder.feed(data)
+
+    def sort(self, packets: list[Packet]) -> list[tuple[Receiver, Packet]]:
+        """Who gets which answer, the rest goes to the inbox. The caller hands them over, outside of any lock."""
         waiting = self._waiting
+        deliveries: list[tuple[Receiver, Packet]] = []
         for packet in packets:
             tag = packet.aux2
             if packet.type != FLUX_MSGTYPE_RESPONSE or not tag or packet.routes or tag not in waiting:
@@ -127,20 +133,30 @@ class Session:
                 del waiting[tag]
                 self._tags.free(tag)
             if receiver is not None:
-                receiver.on_response(packet)
+                deliveries.append((receiver, packet))
+        return deliveries
 
     def lose(self, error: OSError) -> None:
         """The connection ended: tell everyone who waits, refuse what comes later. Only the first call counts."""
+        for receiver in self.cut(error):
+            receiver.on_lost(error)
+
+    def cut(self, error: OSError) -> list[Receiver]:
+        """The first half of `lose`: whom to tell, outside of any lock."""
         if self._lost is not None:
-            return
+            return []
         self._lost = error
         waiting, self._waiting = self._waiting, {}
         self._out.clear()
-        for receiver in waiting.values():
-            if receiver is not None:
-                receiver.on_lost(error)
+        return [receiver for receiver in waiting.values() if receiver is not None]
 
     @property
     def lost(self) -> OSError | None:
         """Why the connection ended, None while it stands."""
         return self._lost
+
+
+def deliver(deliveries: list[tuple[Receiver, Packet]]) -> None:
+    """Hand answers to those who wait for them, in the order of their arrival."""
+    for receiver, packet in deliveries:
+        receiver.on_response(packet)

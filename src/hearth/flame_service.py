@@ -213,8 +213,11 @@ class FlameService(Service):
             subscription.refused = []
         if subscription.results and port is not None:
             self._waiting_for_room.append(subscription)
-        else:
-            subscription.is_ready = False
+            return
+        subscription.is_ready = False
+        if subscription.has_ended:
+            self.router.respond_error(request, errno.ENODATA)
+            self._streams.pop((_sender(request), request.aux2), None)
 
     def _disconnect_streams(self, request: Packet, nothing: None) -> object:
         sender = _sender(request)

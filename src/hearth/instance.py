@@ -64,6 +64,15 @@ class Instance:
         )
         self.engine.applications.register("flmping", flmping, time.time())
 
+    @property
+    def running_tasks(self) -> int:
+        """How many tasks are with executors now."""
+        return sum(session.running for session in self.engine.state.open_sessions.values())
+
+    def drain(self) -> None:
+        """Give no more tasks to executors; those they have are finished."""
+        self.engine.state.is_draining = True
+
     async def close(self) -> None:
         """End executors and connections, remove the socket."""
         await self.provider.close()

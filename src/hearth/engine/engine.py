@@ -61,6 +61,13 @@ class Engine:
         """Close a batch: do what is due, match tasks and executors, and say what is to be done."""
         state = self.state
         state.tick(now)
+        if not state.is_draining:
+            self._match(now)
+        actions, state.actions = state.actions, []
+        return actions
+
+    def _match(self, now: float) -> None:
+        state = self.state
         if state.is_placement_due:
             state.is_placement_due = False
             self._place(now)
@@ -68,8 +75,6 @@ class Engine:
             _, session = state.to_dispatch.popitem()
             if session.pending and session.executors:
                 self.tasks.dispatch(session, now)
-        actions, state.actions = state.actions, []
-        return actions
 
     def _place(self, now: float) -> None:
         """Launch and dismiss executors: those of closed sessions go, then the plan is carried out."""

@@ -63,11 +63,13 @@ class EventRecord(NamedTuple):
 class Subscription:
     """One client's stream of results of one session. key is the shell's own name for it."""
 
-    __slots__ = ("is_live", "is_ready", "key", "refused", "results")
+    __slots__ = ("has_ended", "is_live", "is_ready", "key", "refused", "results")
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
         self.is_live = True
+        self.has_ended = False
+        """Whether its session is closed, so that nothing follows what waits now."""
         self.is_ready = False
         """Whether the engine has already told the shell that something waits."""
         self.results: list[tuple[int, int, bytes | None, str | None]] = []

@@ -84,6 +84,7 @@ class Sessions:
         session.completed = now
         del state.open_sessions[session_id]
         self._tasks.cancel_pending(session, now)
+        self._tasks.end_subscriptions(session)
         state.is_placement_due = True
         return session
 

@@ -64,6 +64,8 @@ class State:
         self.is_placement_due = False
         self.is_short = False
         """Whether a session waits for room, so that an executor that falls idle matters to others."""
+        self.is_draining = False
+        """Whether nothing new is to be dispatched or launched."""
         self.actions: list[Action] = []
         self._executor_prefix = executor_prefix
         self._launched = 0

@@ -227,6 +227,13 @@ class Tasks:
         session.subscriptions.append(subscription)
         return subscription
 
+    def end_subscriptions(self, session: Session) -> None:
+        """The session is closed: what waits in its streams is the last."""
+        for subscription in session.subscriptions:
+            subscription.has_ended = True
+            self._make_ready(subscription)
+        session.subscriptions.clear()
+
     def unsubscribe(self, session_id: str, subscription: Subscription) -> None:
         """The client is gone: its tasks go on, their results are not sent."""
         subscription.is_live = False

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections, and the module-level helpers that work on one connection for the whole process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from flamepy.core.config import FlameClientTls, FlameContext
+from flamepy.core.convert import application_of
+from flamepy.core.embedded import Embedded
+from flamepy.core.link import Link
+from flamepy.core.results import ResultStream
+from flamepy.core.session import Session, TaskIterator, TaskWatcher
+from flamepy.core.types import (
+    Application,
+    ApplicationAttributes,
+    FlameError,
+    FlameErrorCode,
+    ResourceRequirement,
+    SessionAttributes,
+    short_name,
+)
+from flamepy.protocol import (
+    ApplicationInfo,
+    ApplicationList,
+    CreateSession,
+    Name,
+    RegisterApplication,
+    SessionInfo,
+    SessionList,
+    SessionRef,
+    SessionSpec,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "Connection",
+    "ConnectionInstance",
+    "Session",
+    "TaskIterator",
+    "TaskWatcher",
+    "close_session",
+    "connect",
+    "create_session",
+    "get_application",
+    "get_session",
+    "list_applications",
+    "list_sessions",
+    "open_session",
+    "register_application",
+    "unregister_application",
+]
+
+_NOTHING = type(None)
+
+
+class Connection:
+    """A connection to one instance. Thread-safe. Attributes: addr, link (the transport)."""
+
+    def __init__(self, addr: str, link: Link) -> None:
+        self.addr = addr
+        self.link = link
+        self._streams: dict[str, ResultStream] = {}
+        self._streams_lock = threading.Lock()
+
+    # -- applications
+
+    def register_application(self, name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
+        """Register a recipe under a name.
+
+        Raises FlameError ALREADY_EXISTS, INVALID_ARGUMENT for a name or attribute out of bounds, and
+        TypeError for a mapping with an unknown key.
+        """
+        attributes = app_attrs if isinstance(app_attrs, ApplicationAttributes) else ApplicationAttributes(**app_attrs)
+        self.link.ask("flame.application.register", RegisterApplication(name, attributes), _NOTHING)
+
+    def unregister_application(self, name: str) -> None:
+        """Remove an application and its closed sessions. Raises FlameError NOT_FOUND, INVALID_STATE while in use."""
+        self.link.ask("flame.application.unregister", Name(name), _NOTHING)
+
+    def get_application(self, name: str) -> Application | None:
+        """The application, or None if there is none of that name."""
+        try:
+            return application_of(self.link.ask("flame.application.get", Name(name), ApplicationInfo))
+        except FlameError as error:
+            if error.code is FlameErrorCode.NOT_FOUND:
+                return None
+            raise
+
+    def list_applications(self) -> list[Application]:
+        """Every application, by name."""
+        return [
+            application_of(info) for info in self.link.ask("flame.application.list", None, ApplicationList).applications
+        ]
+
+    # -- sessions
+
+    def create_session(self, attrs: SessionAttributes) -> Session:
+        """Make a session; without an id it gets one.
+
+        Raises FlameError NOT_FOUND for an unknown application, ALREADY_EXISTS for an id in use,
+        INVALID_ARGUMENT for anything out of bounds.
+        """
+        session_id = attrs.id if attrs.id is not None else short_name(attrs.application)
+        request = CreateSession(session_id, _spec_of(attrs))
+        return self._session(self.link.ask("flame.session.create", request, SessionInfo))
+
+    def open_session(self, session_id: str, spec: SessionAttributes | None = None) -> Session:
+        """The open session of that id; with a spec it is made if there is none.
+
+        Raises FlameError NOT_FOUND; INVALID_ARGUMENT if it is closed or was made with another spec.
+        """
+        request = CreateSession(session_id, None if spec is None else _spec_of(spec))
+        return self._session(self.link.ask("flame.session.open", request, SessionInfo))
+
+    def get_session(self, session_id: str) -> Session:
+        """The session as it is now, open or closed. Raises FlameError NOT_FOUND."""
+        return self._session(self.link.ask("flame.session.get", SessionRef(session_id), SessionInfo))
+
+    def list_sessions(self) -> list[Session]:
+        """Every session, open and closed, oldest first."""
+        return [self._session(info) for info in self.link.ask("flame.session.list", None, SessionList).sessions]
+
+    def close_session(self, session_id: str) -> Session:
+        """Close a session; closing again is fine. Raises FlameError NOT_FOUND, INVALID_STATE while a task runs."""
+        self.link.flush()
+        session = self._session(self.link.ask("flame.session.close", SessionRef(session_id), SessionInfo))
+        with self._streams_lock:
+            stream = self._streams.pop(session_id, None)
+        if stream is not None:
+            stream.close()
+        return session
+
+    def _session(self, info: SessionInfo) -> Session:
+        with self._streams_lock:
+            stream = self._streams.get(info.session)
+            if stream is None:
+                stream = self._streams[info.session] = ResultStream(self.link, info.session)
+        return Session(self, info, stream)
+
+    def close(self) -> None:
+        """End the connection; futures that still wait fail. Sessions stay as they are."""
+        self.link.close()
+
+
+def _spec_of(attrs: SessionAttributes) -> SessionSpec:
+    if attrs.common_data is not None and not isinstance(attrs.common_data, bytes):
+        raise FlameError(
+            FlameErrorCode.INVALID_ARGUMENT, f"common_data must be bytes, got {type(attrs.common_data).__name__}"
+        )
+    return SessionSpec(
+        application=attrs.application,
+        common_data=attrs.common_data,
+        min_instances=attrs.min_instances,
+        max_instances=attrs.max_instances,
+        batch_size=attrs.batch_size,
+        resreq=attrs.resreq,
+    )
+
+
+def connect(addr: str, tls_config: FlameClientTls | None = None) -> Connection:
+    """Connect to the instance at an address such as ``local:///run/user/1000/hearth/local-0``.
+
+    Raises FlameError INVALID_CONFIG if the address is empty or malformed, or nobody answers there.
+    """
+    if not addr:
+        raise FlameError(FlameErrorCode.INVALID_CONFIG, "address cannot be empty")
+    scheme, separator, _ = addr.partition("://")
+    if not separator or scheme != "local":
+        raise FlameError(
+            FlameErrorCode.INVALID_CONFIG,
+            f"address {addr!r}: scheme {scheme if separator else ''!r} is not served, use local://PATH"
+            " as `hearth up` prints it",
+        )
+    if tls_config is not None:
+        raise FlameError(FlameErrorCode.INVALID_CONFIG, f"address {addr!r}: a local socket takes no TLS")
+    try:
+        return Connection(addr, Link(addr))
+    except OSError as error:
+        raise FlameError(
+            FlameErrorCode.INVALID_CONFIG,
+            f"no instance answers at {addr} ({error.strerror or error}); start one: hearth up",
+        ) from error
+
+
+class ConnectionInstance:
+    """The connection that the module-level helpers share."""
+
+    _lock = threading.Lock()
+    _connection: Connection | None = None
+    _embedded: Embedded | None = None
+
+    @classmethod
+    def instance(cls) -> Connection:
+        """The shared connection, made at the first call.
+
+        It goes to FLAME_ENDPOINT, else to the endpoint in ~/.flame/flame.yaml, else to an embedded
+        instance that ends with this process. One that is lost, or was made before a fork, is replaced.
+        """
+        with cls._lock:
+            if cls._connection is None or cls._connection.link.is_lost:
+                cls._connection = connect(FlameContext().endpoint or cls._embedded_uri())
+            return cls._connection
+
+    @classmethod
+    def _embedded_uri(cls) -> str:
+        if cls._embedded is None or not cls._embedded.is_alive:
+            cls._embedded = Embedded()
+        return cls._embedded.uri
+
+    @classmethod
+    def _forked(cls) -> None:
+        cls._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=ConnectionInstance._forked)
+
+
+def create_session(
+    application: str,
+    common_data: bytes | None = None,
+    session_id: str | None = None,
+    min_instances: int = 0,
+    max_instances: int | None = None,
+    batch_size: int = 1,
+    resreq: ResourceRequirement | None = None,
+) -> Session:
+    """Make a session on the shared connection; see `Connection.create_session`.
+
+    min_instances are started at once and kept; max_instances None means as many as there is room for.
+    resreq is what each instance needs, one CPU and 1 GiB by default.
+    """
+    return ConnectionInstance.instance().create_session(
+        SessionAttributes(application, session_id, common_data, min_instances, max_instances, batch_size, resreq)
+    )
+
+
+def open_session(session_id: str, spec: SessionAttributes | None = None) -> Session:
+    """See `Connection.open_session`."""
+    return ConnectionInstance.instance().open_session(session_id, spec)
+
+
+def get_session(session_id: str) -> Session:
+    """See `Connection.get_session`."""
+    return ConnectionInstance.instance().get_session(session_id)
+
+
+def list_sessions() -> list[Session]:
+    """See `Connection.list_sessions`."""
+    return ConnectionInstance.instance().list_sessions()
+
+
+def close_session(session_id: str) -> Session:
+    """See `Connection.close_session`."""
+    return ConnectionInstance.instance().close_session(session_id)
+
+
+def register_application(name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
+    """See `Connection.register_application`."""
+    ConnectionInstance.instance().register_application(name, app_attrs)
+
+
+def unregister_application(name: str) -> None:
+    """See `Connection.unregister_application`."""
+    ConnectionInstance.instance().unregister_application(name)
+
+
+def get_application(name: str) -> Application | None:
+    """See `Connection.get_application`."""
+    return ConnectionInstance.instance().get_application(name)
+
+
+def list_applications() -> list[Application]:
+    """See `Connection.list_applications`."""
+    return ConnectionInstance.instance().list_applications()

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the wire's structs to the SDK's data types: one converter a type."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from flamepy.core.types import Application, Event, Shim, Task
+
+if TYPE_CHECKING:
+    from flamepy.protocol import ApplicationInfo, EventInfo, TaskInfo
+
+__all__ = ["application_of", "event_of", "task_of", "time_of"]
+
+
+def time_of(milliseconds: int) -> datetime:
+    """UTC milliseconds as an aware datetime."""
+    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+
+
+def event_of(info: EventInfo) -> Event:
+    """One event."""
+    return Event(info.code, info.message, time_of(info.creation_time_ms))
+
+
+def task_of(info: TaskInfo) -> Task:
+    """A task snapshot."""
+    return Task(
+        id=str(info.task),
+        session_id=info.session,
+        state=info.state,
+        creation_time=time_of(info.creation_time_ms),
+        input=info.input,
+        output=info.output,
+        completion_time=None if info.completion_time_ms is None else time_of(info.completion_time_ms),
+        events=[event_of(event) for event in info.events],
+    )
+
+
+def application_of(info: ApplicationInfo) -> Application:
+    """A registered application; what was not said is None, except the shim, which is HOST."""
+    fields = {field.name: getattr(info.attributes, field.name) for field in dataclasses.fields(info.attributes)}
+    if fields["shim"] is None:
+        fields["shim"] = Shim.HOST
+    return Application(
+        id=info.name, name=info.name, state=info.state, creation_time=time_of(info.creation_time_ms), **fields
+    )

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One service in its session: takes orders, works, reports; one thread, and a watchdog beside it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from flamepy.core.service import ApplicationContext, FlameService, SessionContext, TaskContext
+from flamepy.core.watchdog import Watchdog
+from flamepy.protocol import AttachExecutor, CompletionBatch, ExecutorOrder, SessionContextInfo
+from flux.constants import FLUX_MSGFLAG_STREAMING
+from flux.session import Session
+
+if TYPE_CHECKING:
+    import socket
+
+    from flux.packet import Packet
+
+__all__ = ["Executor"]
+
+_READ_BYTES = 256 << 10
+_REPORT_S = 0.002  # answers of quick tasks travel together, at most this late
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_order = msgspec.msgpack.Decoder(ExecutorOrder).decode
+
+
+class Executor:
+    """Drives a service through its one session.
+
+    Two threads meet here: this one works, the watchdog (`step_in`) steps in when a task takes long
+    while others wait behind it. What they share are two deques, used by single atomic operations, and
+    the sending side of the socket, under a lock.
+    """
+
+    def __init__(self, service: FlameService, stream: socket.socket, executor_id: str) -> None:
+        self._service = service
+        self._stream = stream
+        self._executor_id = executor_id
+        self._protocol = Session()
+        self._sending = threading.Lock()
+        self._waiting: deque[tuple[int, bytes | None]] = deque()
+        self._done: deque[tuple[int, bytes | None, str | None, float]] = deque()
+        self._done_count = 0
+        self._enter: SessionContextInfo | None = None
+        self._is_over = False
+
+    def serve(self) -> None:
+        """Attach, enter, work until dismissed or cut off, leave."""
+        attach = msgspec.json.encode(AttachExecutor(self._executor_id)) + b"\0"
+        self._protocol.request("flame.executor.attach", attach, self, flags=FLUX_MSGFLAG_STREAMING)
+        self._stream.sendall(self._protocol.bytes_to_send())
+        while self._enter is None and not self._is_over:
+            self._receive()
+        if self._enter is None:
+            return
+        try:
+            if self._enter_session(self._enter):
+                with Watchdog(self._stream, self.step_in) as watchdog:
+                    while not self._is_over:
+                        self._work(self._enter.session, watchdog)
+                        self._receive()
+        finally:
+            self._leave_session()
+
+    # -- the service's three methods
+
+    def _enter_session(self, enter: SessionContextInfo) -> bool:
+        application = ApplicationContext(
+            enter.application, enter.image, enter.command, enter.working_directory, enter.url
+        )
+        try:
+            self._service.on_session_enter(SessionContext(enter.common_data, enter.session, application))
+        except Exception as error:
+            traceback.print_exc()
+            self._send(CompletionBatch(self._executor_id, failure=_text_of(error)))
+            return False
+        self._send(CompletionBatch(self._executor_id, entered=True))
+        return True
+
+    def _work(self, session_id: str, watchdog: Watchdog) -> None:
+        """Do what waits, in order."""
+        waiting, done = self._waiting, self._done
+        if len(waiting) > 1:
+            watchdog.arm()
+        began = reported = time.perf_counter()
+        try:
+            while waiting:
+                try:
+                    task_id, data = waiting.popleft()
+                except IndexError:
+                    break  # the watchdog gave them back just now
+                output, error = self._invoke(TaskContext(str(task_id), session_id, data))
+                now = time.perf_counter()
+                done.append((task_id, output, error, now - began))
+                self._done_count += 1
+                began = now
+                if now - reported > _REPORT_S:
+                    self._report()
+                    reported = now
+        finally:
+            self._report()  # also when the service ends the process from within a task
+
+    def _invoke(self, context: TaskContext) -> tuple[bytes | None, str | None]:
+        """(output, None), or (None, what went wrong). An exit of the process is not stopped."""
+        try:
+            output = self._service.on_task_invoke(context)
+        except Exception as error:
+            return None, _text_of(error)
+        if output is None or isinstance(output, bytes):
+            return output, None
+        return None, f"TypeError: on_task_invoke must return bytes or None, got {type(output).__name__}"
+
+    def _leave_session(self) -> None:
+        try:
+            self._service.on_session_leave()
+        except Exception:
+            traceback.print_exc()  # nobody is left to be told but the log
+
+    # -- orders
+
+    def on_response(self, response: Packet) -> None:
+        """An order, or the end."""
+        if response.aux1:
+            self._is_over = True
+            if response.aux1 != errno.ENODATA:
+                text = (response.payload or b"").rstrip(b"\0").decode("utf-8", "replace")
+                print(f"the instance refused executor {self._executor_id}: {text}", file=sys.stderr)  # noqa: T201
+            return
+        order = _decode_order(response.payload or b"")
+        if order.enter is not None:
+            self._enter = order.enter
+        self._waiting += order.tasks
+
+    def on_lost(self, error: OSError) -> None:
+        """The instance is gone; so should we be."""
+        self._is_over = True
+
+    def _receive(self) -> None:
+        try:
+            data = self._stream.recv(_READ_BYTES)
+        except ConnectionError:
+            data = b""
+        if data:
+            self._protocol.receive(data)
+        else:
+            self._protocol.lose(OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
+
+    # -- reports
+
+    def _report(self, returned: list[int] | None = None) -> None:
+        """Send what is done, and what is given back."""
+        done = self._done
+        answers = [done.popleft() for _ in range(len(done))]
+        if answers or returned:
+            busy_s = sum(answer[3] for answer in answers)
+            self._send(
+                CompletionBatch(
+                    self._executor_id, done=[answer[:3] for answer in answers], returned=returned or [], busy_s=busy_s
+                )
+            )
+
+    def _send(self, batch: CompletionBatch) -> None:
+        with self._sending:
+            try:
+                self._protocol.request("flame.executor.report", _encode(batch), None)
+                self._stream.sendall(self._protocol.bytes_to_send())
+            except OSError:
+                self._is_over = True  # the instance is gone, and with it everyone who could use the answer
+
+    def step_in(self, done_before: int) -> int | None:
+        """Called by the watchdog now and then while tasks wait behind the one at work.
+
+        Sends what is done. If nothing was done since the last time, gives the waiting ones back, for
+        others to do. Returns how many have been done by now, None when nothing waits any more.
+        """
+        done_now = self._done_count
+        returned: list[int] = []
+        if done_now == done_before:
+            while self._waiting:
+                try:
+                    returned.append(self._waiting.popleft()[0])
+                except IndexError:
+                    break  # the worker took the last one just now
+        self._report(returned)
+        return done_now if self._waiting else None
+
+
+def _text_of(error: Exception) -> str:
+    """Type and text first, then where in the service it happened."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    where = "".join(traceback.format_list(frames))
+    text = "".join(traceback.format_exception_only(type(error), error)).rstrip()
+    return f"{text}\n{where}".rstrip() if where else text

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connection to an instance, shared by all threads of this process.
+
+Any thread may send; one I/O thread receives, and resolves what answers belong to. Nothing is sent
+per task: callers append to a batch, and whoever comes next (the I/O thread, or a caller that is about
+to wait anyway) writes all that has gathered in one system call.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import threading
+import weakref
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
+
+from flamepy.core.types import FlameError, FlameErrorCode
+from flamepy.protocol import CODE_OF_ERRNO
+from flux import packet as wire
+from flux.connector import connect
+from flux.constants import FLUX_MSGFLAG_STREAMING
+from flux.session import Receiver, Session, deliver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flux.packet import Packet
+
+__all__ = ["Batch", "Link", "error_of"]
+
+_T = TypeVar("_T")
+_READ_BYTES = 256 << 10
+UNSENT_MAX_BYTES = 64 << 20
+"""Beyond this, callers wait until the instance has taken some: a program that submits faster than the
+instance reads is slowed down instead of growing."""
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+def error_of(response: Packet) -> FlameError:
+    """The failure that a response carries."""
+    payload = response.payload or b""
+    text = payload.split(b"\0", 1)[0].decode("utf-8", "replace") or os.strerror(response.aux1)
+    return FlameError(CODE_OF_ERRNO.get(response.aux1, FlameErrorCode.INTERNAL), text)
+
+
+class Batch(Protocol):
+    """Something that gathers and, when told to, sends what it gathered as one request."""
+
+    def send(self) -> None:
+        """Called with the link's lock held: use `Link.request` for each message."""
+
+    def on_lost(self, error: OSError) -> None:
+        """The connection ended before it could be sent."""
+
+
+class _Call:
+    """One blocking request: a lock that the answer unlocks."""
+
+    __slots__ = ("_unanswered", "error", "response")
+
+    def __init__(self) -> None:
+        self._unanswered = threading.Lock()
+        self._unanswered.acquire()
+        self.response: Packet | None = None
+        self.error: OSError | None = None
+
+    def on_response(self, response: Packet) -> None:
+        self.response = response
+        self._unanswered.release()
+
+    def on_lost(self, error: OSError) -> None:
+        self.error = error
+        self._unanswered.release()
+
+    def wait(self) -> None:
+        self._unanswered.acquire()
+
+
+class Link:
+    """A connection with its I/O thread.
+
+    Thread-safe. After a fork the child's copy is dead (it raises INVALID_STATE) and the parent's goes
+    on untouched. A lost connection fails what waits with INTERNAL, and everything after it.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Connect. Raises OSError as `flux.connector.connect` does."""
+        self.uri = uri
+        self._socket = connect(uri)
+        self._socket.setblocking(False)
+        self._session = Session()
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._gathered: list[Batch] = []
+        self._gathered_bytes = 0
+        self._unsent: list[memoryview] = []
+        self._is_awake = False
+        self._is_closing = False
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self._thread = threading.Thread(target=self._run, name=f"flamepy {uri}", daemon=True)
+        self._thread.start()
+        _links.add(self)
+
+    # -- sending
+
+    def call(self, topic: str, payload: bytes | None, returns: Callable[[bytes], _T]) -> _T:
+        """Send a request and wait for its answer, read by returns. Raises FlameError.
+
+        Not from a future's callback: it would wait for the very thread that it runs on.
+        """
+        if threading.current_thread() is self._thread:
+            raise FlameError(
+                FlameErrorCode.INVALID_STATE,
+                f"{topic} waits for an answer and was called from a future's callback, which runs on the thread"
+                " that receives answers; call it from another thread",
+            )
+        call = _Call()
+        with self._lock:
+            self.request(topic, payload, call)
+            self._flush()
+        call.wait()
+        if call.response is None:
+            raise self._lost_error(call.error)
+        if call.response.aux1:
+            raise error_of(call.response)
+        return returns(call.response.payload or b"")
+
+    def ask(self, topic: str, request: msgspec.Struct | None, returns: type[_T]) -> _T:
+        """A control request: JSON there and back."""
+        payload = None if request is None else _encode_json(request) + b"\0"
+        return self.call(topic, payload, lambda data: msgspec.json.decode(data.rstrip(b"\0") or b"null", type=returns))
+
+    def open_stream(self, topic: str, request: msgspec.Struct, receiver: Receiver) -> int:
+        """Send a streaming request whose answers go to the receiver, on the I/O thread. Returns its matchtag."""
+        with self._lock:
+            tag = self.request(topic, _encode_json(request) + b"\0", receiver, FLUX_MSGFLAG_STREAMING)
+            self._flush()
+        return tag
+
+    def abandon(self, tag: int) -> None:
+        """Nobody waits for this request any more."""
+        with self._lock:
+            self._session.abandon(tag)
+
+    @property
+    def lock(self) -> threading.Lock:
+        """Held by a batch while it gathers."""
+        return self._lock
+
+    def request(self, topic: str, payload: bytes | None, receiver: Receiver | None, flags: int = 0) -> int:
+        """Queue a request; the lock must be held. Raises FlameError if the connection is gone."""
+        try:
+            return self._session.request(topic, payload, receiver, flags=flags)
+        except BrokenPipeError:
+            raise self._lost_error(self._session.lost) from None
+
+    def check(self) -> None:
+        """Raise FlameError if the connection is gone."""
+        if self._session.lost is not None:
+            raise self._lost_error(self._session.lost)
+
+    def gather(self, batch: Batch, size: int, *, is_first: bool) -> None:
+        """Note that size bytes more wait in the batch; is_first when nothing did. The lock must be held.
+
+        Lets go of the lock and waits while too much waits already.
+        """
+        if is_first:
+            self._gathered.append(batch)
+        self._gathered_bytes += size
+        if not self._is_awake:
+            self._is_awake = True
+            os.write(self._wake_write, b"!")
+        if self._gathered_bytes > UNSENT_MAX_BYTES and threading.current_thread() is not self._thread:
+            self._room.wait_for(lambda: self._gathered_bytes <= UNSENT_MAX_BYTES)
+
+    def flush(self) -> None:
+        """Send what has gathered, on this thread: for a caller that will wait for an answer anyway."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write all that waits, as far as the socket takes it; the lock must be held."""
+        if self._session.lost is not None:
+            return
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            for batch in gathered:
+                batch.send()
+        data = self._session.bytes_to_send()
+        if data:
+            self._unsent.append(memoryview(data))
+        try:
+            while self._unsent:
+                sent = self._socket.send(self._unsent[0])
+                if sent < len(self._unsent[0]):
+                    self._unsent[0] = self._unsent[0][sent:]
+                else:
+                    del self._unsent[0]
+        except BlockingIOError:
+            if not self._is_awake:
+                self._is_awake = True
+                os.write(self._wake_write, b"!")
+        except OSError:
+            self._unsent.clear()  # the reader meets the same end and tells everyone
+        if self._gathered_bytes and not self._unsent:
+            self._gathered_bytes = 0
+            self._room.notify_all()
+
+    # -- the I/O thread
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        error: OSError | None = None
+        while error is None and not self._is_closing:
+            poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+            ready = dict(poll.poll())
+            with self._lock:
+                if self._wake_read in ready:
+                    os.read(self._wake_read, 64)
+                    self._is_awake = False
+                self._flush()
+            if ready.get(self._socket.fileno(), 0) & ~select.POLLOUT:
+                error = self._receive()
+        self._end(error or OSError(errno.ESHUTDOWN, "the connection was closed"))
+
+    def _receive(self) -> OSError | None:
+        """Read once and hand over what it completes. Returns why the connection ended, if it did."""
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return error
+        if not data:
+            return OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        broken: OSError | None = None
+        try:
+            packets = self._session.decode(data)
+        except wire.StreamError as error:
+            packets, broken = error.packets, error
+        with self._lock:
+            deliveries = self._session.sort(packets)
+        deliver(deliveries)
+        return broken
+
+    def _end(self, error: OSError) -> None:
+        with self._lock:
+            waiting: list[Receiver | Batch] = [*self._session.cut(error), *self._gathered]
+            self._gathered.clear()
+            self._socket.close()
+            self._gathered_bytes = 0
+            self._room.notify_all()
+        for receiver in dict.fromkeys(waiting):
+            receiver.on_lost(error)
+
+    # -- the end
+
+    def _lost_error(self, error: OSError | None) -> FlameError:
+        if error is not None and error.errno == errno.ECHILD:
+            return FlameError(FlameErrorCode.INVALID_STATE, str(error.strerror))
+        reason = error.strerror if error is not None else "unknown"
+        return FlameError(FlameErrorCode.INTERNAL, f"connection to {self.uri} is lost: {reason}")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection has ended."""
+        return self._session.lost is not None
+
+    def close(self) -> None:
+        """Send what has gathered, then end the connection; what still waits fails."""
+        with self._lock:
+            self._flush()
+            self._is_closing = True
+            if self._session.lost is None:
+                os.write(self._wake_write, b"!")
+        if threading.current_thread() is not self._thread and self._thread.is_alive():
+            self._thread.join()
+        if self._wake_read >= 0:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_read = self._wake_write = -1
+
+    def _forked(self) -> None:
+        """In the child: this copy is nobody's connection. The parent's socket is the parent's."""
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        text = "this connection was made before a fork; connect again in the child process"
+        self._session.cut(OSError(errno.ECHILD, text))
+        self._gathered.clear()
+        self._socket.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+        self._wake_read = self._wake_write = -1
+
+
+_links: weakref.WeakSet[Link] = weakref.WeakSet()
+
+
+def _forget_links_after_fork() -> None:
+    for link in list(_links):
+        link._forked()
+
+
+os.register_at_fork(after_in_child=_forget_links_after_fork)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One session's tasks on their way out and their results on the way in: a stream each."""
+
+from __future__ import annotations
+
+import errno
+import os
+from concurrent.futures import Future, InvalidStateError
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from flamepy.core.link import Link, error_of
+from flamepy.core.types import FlameError, FlameErrorCode, TaskState
+from flamepy.protocol import ResultBatch, SessionRef, SubmitBatch
+from flux.constants import FLUX_MSGFLAG_STREAMING as _STREAMING
+
+if TYPE_CHECKING:
+    from flux.packet import Packet
+
+__all__ = ["ResultStream"]
+
+_BATCH_BYTES = 1 << 20
+_SUCCEED, _CANCELLED = int(TaskState.SUCCEED), int(TaskState.CANCELLED)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(ResultBatch).decode
+
+
+class ResultStream:
+    """Turns inputs into futures. Thread-safe; futures are resolved on the link's I/O thread.
+
+    Opened at the first submission and then kept until the session closes.
+    """
+
+    def __init__(self, link: Link, session_id: str) -> None:
+        self._link = link
+        self._session_id = session_id
+        self._tag = 0
+        self._next = 1
+        self._inputs: list[bytes | None] = []
+        self._futures: dict[int, Future[bytes | None]] = {}
+        self._ended: FlameError | None = None
+
+    def submit(self, input_data: bytes) -> Future[bytes | None]:
+        """Put one task on the way. Raises FlameError if the session is known to be closed, or the link is lost."""
+        future: Future[bytes | None] = Future()
+        link = self._link
+        with link.lock:
+            if self._ended is not None:
+                raise FlameError(self._ended.code, self._ended.message)
+            link.check()
+            self._inputs.append(input_data)
+            self._futures[self._next] = future
+            self._next += 1
+            link.gather(self, len(input_data), is_first=len(self._inputs) == 1)
+        return future
+
+    def send(self) -> None:
+        """Called by the link, under its lock, when it is time to send what has gathered."""
+        link, inputs = self._link, self._inputs
+        if not self._tag:
+            request = msgspec.json.encode(SessionRef(self._session_id)) + b"\0"
+            self._tag = link.request("flame.session.results", request, self, _STREAMING)
+        number = self._next - len(inputs)
+        self._inputs = []
+        for chunk in _chunks(inputs):
+            batch = SubmitBatch(self._session_id, self._tag, number, chunk)
+            link.request("flame.task.submit", _encode(batch), None)
+            number += len(chunk)
+
+    # -- answers, on the I/O thread
+
+    def on_response(self, response: Packet) -> None:
+        """A batch of results, or the end of the stream."""
+        if response.aux1:
+            self.end(self._closed() if response.aux1 == errno.ENODATA else error_of(response))
+            return
+        batch = _decode(response.payload or b"")
+        pop = self._futures.pop
+        for number, state, output, message in batch.results:
+            future = pop(number, None)
+            if future is None:
+                continue
+            try:
+                if state == _SUCCEED:
+                    future.set_result(output)
+                else:
+                    future.set_exception(_failure(state, message))
+            except InvalidStateError:
+                future.set_running_or_notify_cancel()  # cancelled here: those who wait for it must hear
+        for first, count, code, text in batch.refused:
+            for number in range(first, first + count):
+                _fail(pop(number, None), FlameError(FlameErrorCode(code), text))
+
+    def on_lost(self, error: OSError) -> None:
+        """The connection is gone."""
+        reason = error.strerror or os.strerror(error.errno or 0)
+        self.end(FlameError(FlameErrorCode.INTERNAL, f"connection to {self._link.uri} is lost: {reason}"))
+
+    def close(self) -> None:
+        """The session is closed: take no more. What is on the way is resolved by the end of the stream."""
+        with self._link.lock:
+            if self._ended is None:
+                self._ended = self._closed()
+
+    def _closed(self) -> FlameError:
+        return FlameError(FlameErrorCode.INVALID_STATE, f"session {self._session_id!r} is closed")
+
+    def end(self, error: FlameError) -> None:
+        """No result will come any more: fail what waits, and what is submitted from now on."""
+        with self._link.lock:
+            self._ended = error
+            futures, self._futures = self._futures, {}
+            self._inputs.clear()
+        for future in futures.values():
+            _fail(future, FlameError(error.code, error.message))
+
+
+def _failure(state: int, message: str | None) -> FlameError:
+    if state == _CANCELLED:
+        return FlameError(FlameErrorCode.INVALID_STATE, message or "the task was cancelled")
+    return FlameError(FlameErrorCode.INTERNAL, message or "Task failed without error message")
+
+
+def _fail(future: Future[bytes | None] | None, error: FlameError) -> None:
+    if future is None:
+        return
+    try:
+        future.set_exception(error)
+    except InvalidStateError:
+        future.set_running_or_notify_cancel()
+
+
+def _chunks(inputs: list[bytes | None]) -> list[list[bytes | None]]:
+    """Cut into messages of about _BATCH_BYTES."""
+    if sum(len(data or b"") for data in inputs) <= _BATCH_BYTES:
+        return [inputs]
+    chunks: list[list[bytes | None]] = [[]]
+    size = 0
+    for data in inputs:
+        if chunks[-1] and size + len(data or b"") > _BATCH_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(data)
+        size += len(data or b"")
+    return chunks

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions as a program holds them, and the iterators over their tasks."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from flamepy.core.convert import event_of, task_of, time_of
+from flamepy.core.link import Link, error_of
+from flamepy.core.types import Event, FlameError, FlameErrorCode, SessionState, Task, TaskState
+from flamepy.protocol import ListTasks, SessionInfo, SubmitBatch, Submitted, TaskInfo, TaskList, TaskRef
+from flux.constants import FLUX_MATCHTAG_NONE
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from flamepy.core.client import Connection
+    from flamepy.core.results import ResultStream
+    from flux.packet import Packet
+
+__all__ = ["Session", "TaskIterator", "TaskWatcher"]
+
+_PAGE = 500
+
+
+class Session:
+    """A session of one application: a place to run tasks. Thread-safe.
+
+    The attributes are a snapshot from the answer that made this object: id, application, state,
+    creation_time, pending, running, succeed, failed, cancelled, completion_time, events. Ask
+    `flamepy.get_session` for newer ones.
+    """
+
+    def __init__(self, connection: Connection, info: SessionInfo, stream: ResultStream) -> None:
+        self.connection = connection
+        self.id = info.session
+        self.application = info.spec.application
+        self.state = info.state
+        self.creation_time = time_of(info.creation_time_ms)
+        self.pending = info.pending
+        self.running = info.running
+        self.succeed = info.succeed
+        self.failed = info.failed
+        self.cancelled = info.cancelled
+        self.completion_time = None if info.completion_time_ms is None else time_of(info.completion_time_ms)
+        self.events: list[Event] = [event_of(event) for event in info.events]
+        self._common_data = info.spec.common_data
+        self._stream = stream
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id!r} of {self.application!r}, {SessionState(self.state).name}>"
+
+    def common_data(self) -> bytes | None:
+        """The data that every instance gets on entering, as given when the session was made."""
+        return self._common_data
+
+    def run(self, input_data: bytes) -> Future[bytes | None]:
+        """Run one task; returns at once.
+
+        The future gives the service's output. It raises FlameError INTERNAL with the service's text if
+        the task failed, INVALID_STATE if the session was closed first. Future.cancel() stops the
+        waiting, not the task. Blocks only while 64 MiB wait to be sent. Raises FlameError
+        INVALID_ARGUMENT unless input_data is bytes, INVALID_STATE if the session is known to be closed.
+        """
+        return self._stream.submit(_check_input(input_data))
+
+    def invoke(self, input_data: bytes) -> bytes | None:
+        """Run one task and wait for its output. Raises as `run` and its future do."""
+        future = self._stream.submit(_check_input(input_data))
+        self._link.flush()
+        return future.result()
+
+    def create_task(self, input_data: bytes) -> Task:
+        """Create a task; returns when the instance holds it, PENDING. Follow it with watch_task or get_task."""
+        batch = SubmitBatch(self.id, FLUX_MATCHTAG_NONE, 0, [_check_input(input_data)])
+        made = self._link.call("flame.task.submit", msgspec.msgpack.encode(batch), _decode_submitted)
+        return Task(
+            id=str(made.first_task),
+            session_id=self.id,
+            state=TaskState.PENDING,
+            creation_time=time_of(made.creation_time_ms),
+            input=input_data,
+            events=[],
+        )
+
+    def get_task(self, task_id: str) -> Task:
+        """One task with input, output and events. Raises FlameError NOT_FOUND, INVALID_ARGUMENT for no number."""
+        return task_of(self._link.ask("flame.task.get", self._task_ref(task_id), TaskInfo))
+
+    def list_tasks(self) -> TaskIterator:
+        """All tasks in the order of their ids, fetched page by page."""
+        return TaskIterator(self._link, self.id)
+
+    def watch_task(self, task_id: str, timeout: float | None = None) -> TaskWatcher:
+        """The task's states from now on, ending with its final one. timeout is in seconds, for all of it."""
+        return TaskWatcher(self._link, self._task_ref(task_id), timeout)
+
+    def close(self) -> None:
+        """Close the session: what waits is cancelled. Any number of times.
+
+        Raises FlameError INVALID_STATE while a task is running.
+        """
+        self.connection.close_session(self.id)
+
+    @property
+    def _link(self) -> Link:
+        return self.connection.link
+
+    def _task_ref(self, task_id: str) -> TaskRef:
+        try:
+            return TaskRef(self.id, int(task_id))
+        except ValueError:
+            raise FlameError(
+                FlameErrorCode.INVALID_ARGUMENT, f"task id {task_id!r} is not a number; ids are '1', '2', …"
+            ) from None
+
+
+def _check_input(input_data: bytes) -> bytes:
+    if not isinstance(input_data, bytes):
+        raise FlameError(
+            FlameErrorCode.INVALID_ARGUMENT, f"a task's input must be bytes, got {type(input_data).__name__}"
+        )
+    return input_data
+
+
+def _decode_submitted(data: bytes) -> Submitted:
+    return msgspec.json.decode(data.rstrip(b"\0"), type=Submitted)
+
+
+class TaskIterator(Iterator[Task]):
+    """A session's tasks in the order of their ids. Fetches as it goes, so tasks created meanwhile are seen.
+
+    `next` raises FlameError NOT_FOUND if the session is gone.
+    """
+
+    def __init__(self, link: Link, session_id: str) -> None:
+        self._link = link
+        self._session_id = session_id
+        self._page: list[TaskInfo] = []
+        self._after = 0
+        self._is_complete = False
+
+    def __next__(self) -> Task:
+        if not self._page:
+            if self._is_complete:
+                raise StopIteration
+            answer = self._link.ask("flame.task.list", ListTasks(self._session_id, self._after, _PAGE), TaskList)
+            self._is_complete = answer.complete
+            self._page = answer.tasks[::-1]
+            if not self._page:
+                raise StopIteration
+        info = self._page.pop()
+        self._after = info.task
+        return task_of(info)
+
+
+class TaskWatcher(Iterator[Task]):
+    """One task's states as they change. Ends after SUCCEED, FAILED or CANCELLED.
+
+    The first state is the one at the time of asking. `next` raises TimeoutError when the time given
+    is over, also while it waits, and FlameError NOT_FOUND if there is no such task.
+    """
+
+    def __init__(self, link: Link, task: TaskRef, timeout: float | None) -> None:
+        self._link = link
+        self._task = task
+        self._answers: queue.SimpleQueue[Packet | OSError] = queue.SimpleQueue()
+        self._timeout = timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._tag = link.open_stream("flame.task.watch", task, self)
+        self._is_over = False
+
+    def on_response(self, response: Packet) -> None:
+        """On the I/O thread: a state, or the end."""
+        self._answers.put(response)
+
+    def on_lost(self, error: OSError) -> None:
+        """On the I/O thread: the connection is gone."""
+        self._answers.put(error)
+
+    def __next__(self) -> Task:
+        if self._is_over:
+            raise StopIteration
+        answer = self._next_answer()
+        if isinstance(answer, OSError):
+            self._is_over = True
+            raise FlameError(FlameErrorCode.INTERNAL, f"connection to {self._link.uri} is lost: {answer.strerror}")
+        if answer.aux1:
+            self._is_over = True
+            if error_of(answer).code is not FlameErrorCode.INTERNAL:
+                raise error_of(answer)
+            raise StopIteration
+        return task_of(msgspec.json.decode((answer.payload or b"").rstrip(b"\0"), type=TaskInfo))
+
+    def _next_answer(self) -> Packet | OSError:
+        remaining = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        try:
+            return self._answers.get(timeout=remaining)
+        except queue.Empty:
+            self._is_over = True
+            self._link.abandon(self._tag)
+            raise TimeoutError(
+                f"task {self._task.task} of session {self._task.session!r} has not ended within {self._timeout} s"
+            ) from None

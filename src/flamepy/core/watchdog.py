@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A second pair of eyes in a service process: for a task that takes long, and for an instance that is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+__all__ = ["Watchdog"]
+
+_LOOK_MS = 5
+"""A task that takes longer than this while others wait behind it holds them up for no reason."""
+_END_MS = 1000  # for the service to notice the end by itself, before the process is told by signal
+_HANG_UP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+
+
+class Watchdog:
+    """A thread that sleeps in poll(2) and costs nothing until armed, or until the other side hangs up.
+
+    step_in(done_before) returns the number of tasks done by now, or None when there is nothing to watch.
+    """
+
+    def __init__(self, stream: socket.socket, step_in: Callable[[int], int | None]) -> None:
+        self._stream = stream
+        self._step_in = step_in
+        self._is_armed = False
+        self._wake_read, self._wake_write = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="flamepy watchdog", daemon=True)
+
+    def __enter__(self) -> Watchdog:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._wake_write)
+        self._thread.join()
+        os.close(self._wake_read)
+
+    def arm(self) -> None:
+        """Look after the tasks that wait now."""
+        if not self._is_armed:
+            self._is_armed = True
+            os.write(self._wake_write, b"!")
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._stream, _HANG_UP & ~select.POLLERR & ~select.POLLHUP)
+        poll.register(self._wake_read, select.POLLIN)
+        done: int | None = None
+        while True:
+            ready = dict(poll.poll(None if done is None else _LOOK_MS))
+            if ready.get(self._stream.fileno(), 0) & _HANG_UP:
+                self._end()
+                return
+            if self._wake_read in ready:
+                if not os.read(self._wake_read, 64):
+                    return
+                done = -1
+            elif done is not None:
+                self._is_armed = False  # from here on a new batch arms again, and is looked after from its start
+                done = self._step_in(done)
+                self._is_armed = done is not None
+
+    def _end(self) -> None:
+        """The instance is gone. Idle, the service ends by itself; busy, its work is of use to nobody."""
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            if poll.poll(_END_MS):
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(os.getpid(), signum)

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon process: runs one instance until it is told to stop, or its owner is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hearth.instance import Instance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["default_rundir", "serve"]
+
+log = logging.getLogger(__name__)
+
+_DRAIN_S = 10.0
+_GC_THRESHOLD = 50_000  # tasks are no garbage: looking for cycles among a hundred thousand of them costs time
+
+
+def default_rundir() -> Path:
+    """``$XDG_RUNTIME_DIR/hearth``, or a folder of the user's below the temporary one."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) / "hearth" if runtime else Path(tempfile.gettempdir()) / f"hearth-{os.getuid()}"
+
+
+def serve(rundir: Path, owner: int | None) -> None:
+    """Run until SIGTERM or SIGINT, or until the owner process ends.
+
+    Prints ``ready URI`` when clients may connect. A first signal drains: no new sessions' tasks are
+    waited for, running ones are, for up to ten seconds; a second one stops at once. Raises OSError
+    if the folder cannot be used.
+    """
+    _own_folder(rundir)
+    gc.set_threshold(_GC_THRESHOLD)
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    try:
+        asyncio.run(_serve(rundir, owner))
+    finally:
+        if owner is not None:
+            shutil.rmtree(rundir, ignore_errors=True)
+
+
+def _own_folder(rundir: Path) -> None:
+    """Make the folder, or take ours; nobody else may have made it for us."""
+    rundir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = rundir.stat()
+    if status.st_uid != os.getuid():
+        raise PermissionError(f"{rundir} belongs to uid {status.st_uid}, not to us; choose another --rundir")
+    if status.st_mode & 0o022:
+        raise PermissionError(f"{rundir} may be written by others (mode {status.st_mode & 0o777:o}); chmod 700 it")
+
+
+async def _serve(rundir: Path, owner: int | None) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    hurry = asyncio.Event()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    def on_owner_gone() -> None:
+        stop.set()
+        hurry.set()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, on_signal)
+    if owner is not None:
+        _watch_owner(owner, on_owner_gone)
+    instance = Instance(rundir)
+    sys.stdout.write(f"ready {instance.uri}\n")
+    sys.stdout.flush()
+    await stop.wait()
+    log.info("draining: %d tasks are running", instance.running_tasks)
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(_drain(instance, hurry), _DRAIN_S)
+    await instance.close()
+
+
+async def _drain(instance: Instance, hurry: asyncio.Event) -> None:
+    """Wait until no task is running, or there is no more time."""
+    instance.drain()
+    while instance.running_tasks and not hurry.is_set():
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(hurry.wait(), 0.02)
+
+
+def _watch_owner(owner: int, on_gone: Callable[[], None]) -> None:
+    """Call on_gone when the process ends, however it ends; at once if it is gone already."""
+    loop = asyncio.get_running_loop()
+    try:
+        descriptor = os.pidfd_open(owner)
+    except ProcessLookupError:
+        on_gone()
+        return
+    if os.getppid() != owner:  # it ended before we looked, and the number may be somebody else's by now
+        os.close(descriptor)
+        on_gone()
+        return
+    loop.add_reader(descriptor, on_gone)
