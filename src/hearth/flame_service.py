@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -351,7 +351,7 @@ class FlameService(Service):
     def _kill(self, action: actions.KillExecutor) -> None:
         self._provider.stop(action.executor.id)
 
-    _carry_out: dict[type, Callable[[FlameService, Any], None]] = {
+    _carry_out: ClassVar[dict[type, Callable[[FlameService, Any], None]]] = {
         actions.LaunchExecutor: _launch,
         actions.EnterSession: _enter,
         actions.DispatchTasks: _dispatch,

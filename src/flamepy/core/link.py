@@ -164,15 +164,18 @@ class Link:
         if self._session.lost is not None:
             raise self._lost_error(self._session.lost)
 
-    def gather(self, batch: Batch, size: int, *, is_first: bool) -> None:
+    def gather(self, batch: Batch, size: int, *, is_first: bool, is_urgent: bool) -> None:
         """Note that size bytes more wait in the batch; is_first when nothing did. The lock must be held.
 
-        Lets go of the lock and waits while too much waits already.
+        Urgent ones are sent at once, on this thread; others when the I/O thread comes round. Lets go of
+        the lock and waits while too much waits already.
         """
         if is_first:
             self._gathered.append(batch)
         self._gathered_bytes += size
-        if not self._is_awake:
+        if is_urgent:
+            self._flush()
+        elif not self._is_awake:
             self._is_awake = True
             os.write(self._wake_write, b"!")
         if self._gathered_bytes > UNSENT_MAX_BYTES and threading.current_thread() is not self._thread:

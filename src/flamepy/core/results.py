@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from flamepy.core.futures import LeanFuture, resolve
 from flamepy.core.link import Link, error_of
 from flamepy.core.types import FlameError, FlameErrorCode, TaskState
 from flamepy.protocol import ResultBatch, SessionRef, SubmitBatch
@@ -39,12 +40,15 @@ class ResultStream:
         self._tag = 0
         self._next = 1
         self._inputs: list[bytes | None] = []
-        self._futures: dict[int, Future[bytes | None]] = {}
+        self._futures: dict[int, LeanFuture] = {}
         self._ended: FlameError | None = None
 
-    def submit(self, input_data: bytes) -> Future[bytes | None]:
-        """Put one task on the way. Raises FlameError if the session is known to be closed, or the link is lost."""
-        future: Future[bytes | None] = Future()
+    def submit(self, input_data: bytes, *, is_urgent: bool = False) -> Future[bytes | None]:
+        """Put one task on the way, an urgent one at once.
+
+        Raises FlameError if the session is known to be closed, or the link is lost.
+        """
+        future = LeanFuture()
         link = self._link
         with link.lock:
             if self._ended is not None:
@@ -53,7 +57,7 @@ class ResultStream:
             self._inputs.append(input_data)
             self._futures[self._next] = future
             self._next += 1
-            link.gather(self, len(input_data), is_first=len(self._inputs) == 1)
+            link.gather(self, len(input_data), is_first=len(self._inputs) == 1, is_urgent=is_urgent)
         return future
 
     def send(self) -> None:
@@ -78,17 +82,16 @@ class ResultStream:
             return
         batch = _decode(response.payload or b"")
         pop = self._futures.pop
+        succeeded = []
         for number, state, output, message in batch.results:
             future = pop(number, None)
             if future is None:
                 continue
-            try:
-                if state == _SUCCEED:
-                    future.set_result(output)
-                else:
-                    future.set_exception(_failure(state, message))
-            except InvalidStateError:
-                future.set_running_or_notify_cancel()  # cancelled here: those who wait for it must hear
+            if state == _SUCCEED:
+                succeeded.append((future, output))
+            else:
+                _fail(future, _failure(state, message))
+        resolve(succeeded)
         for first, count, code, text in batch.refused:
             for number in range(first, first + count):
                 _fail(pop(number, None), FlameError(FlameErrorCode(code), text))
@@ -123,7 +126,7 @@ def _failure(state: int, message: str | None) -> FlameError:
     return FlameError(FlameErrorCode.INTERNAL, message or "Task failed without error message")
 
 
-def _fail(future: Future[bytes | None] | None, error: FlameError) -> None:
+def _fail(future: LeanFuture | None, error: FlameError) -> None:
     if future is None:
         return
     try:

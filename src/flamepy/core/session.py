@@ -71,9 +71,7 @@ class Session:
 
     def invoke(self, input_data: bytes) -> bytes | None:
         """Run one task and wait for its output. Raises as `run` and its future do."""
-        future = self._stream.submit(_check_input(input_data))
-        self._link.flush()
-        return future.result()
+        return self._stream.submit(_check_input(input_data), is_urgent=True).result()
 
     def create_task(self, input_data: bytes) -> Task:
         """Create a task; returns when the instance holds it, PENDING. Follow it with watch_task or get_task."""
