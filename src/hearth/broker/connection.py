@@ -19,6 +19,7 @@ from hearth.broker.router import Port
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from hearth.broker.credentials import Credentials
     from hearth.broker.server import Broker
@@ -48,7 +49,8 @@ class Connection(Port):
         self._queue: list[bytes | memoryview] = []
         self._queued = 0
         self._held: set[Connection] = set()
-        """Peers that wait for us to drain."""
+        """Peers that are not read until we have drained."""
+        self._when_drained: list[Callable[[], None]] = []
         self._holds = 0
         """How many reasons there are not to read from this peer."""
         self._writer_added = False
@@ -102,6 +104,10 @@ class Connection(Port):
         if isinstance(congested, Connection) and congested is not self and self not in congested._held:
             congested._held.add(self)
             self.hold()
+
+    def when_drained(self, call: Callable[[], None]) -> None:
+        """Call once when the queue is below the soft mark again; never if the connection ends first."""
+        self._when_drained.append(call)
 
     # -- writing
 
@@ -168,10 +174,17 @@ class Connection(Port):
             if error.errno not in (errno.EPIPE, errno.ECONNRESET):
                 log.warning("%r: write failed: %s", self, error)
             self._drop(self._queued)
-        if self._held and not self.is_congested:
-            held, self._held = self._held, set()
-            for peer in held:
-                peer.release()
+        if not self.is_congested and (self._held or self._when_drained):
+            self._drained()
+
+    def _drained(self) -> None:
+        """There is room again: let those go on who waited for it."""
+        held, self._held = self._held, set()
+        for peer in held:
+            peer.release()
+        calls, self._when_drained = self._when_drained, []
+        for call in calls:
+            call()
 
     def _drop(self, sent: int) -> None:
         """Take the first bytes off the queue; the rest keeps its place."""
@@ -203,4 +216,5 @@ class Connection(Port):
             if peer is not self:
                 peer.release()
         self._held.clear()
+        self._when_drained.clear()
         self._broker.on_closed(self)
