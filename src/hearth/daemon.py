@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import fcntl
 import gc
 import logging
 import os
@@ -37,21 +39,30 @@ def default_rundir() -> Path:
 def serve(rundir: Path, owner: int | None) -> None:
     """Run until SIGTERM or SIGINT, or until the owner process ends.
 
-    Prints ``ready URI`` when clients may connect. A first signal drains: no new sessions' tasks are
-    waited for, running ones are, for up to ten seconds; a second one stops at once. Raises OSError
-    if the folder cannot be used.
+    Prints ``ready URI`` when clients may connect. A first signal drains: tasks that run are waited
+    for, up to ten seconds, no more are begun; a second one stops at once. Raises OSError if the folder
+    cannot be used, or another instance runs in it.
     """
     _own_folder(rundir)
+    lock = _lock(rundir)
     gc.set_threshold(_GC_THRESHOLD)
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    loop = _new_event_loop()
     try:
-        asyncio.run(_serve(rundir, owner))
+        loop.run_until_complete(_serve(rundir, owner))
     finally:
+        loop.close()
+        os.close(lock)
         if owner is not None:
             shutil.rmtree(rundir, ignore_errors=True)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """Of uvloop where it exists: 10 to 20 % less latency than the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def _own_folder(rundir: Path) -> None:
@@ -62,6 +73,19 @@ def _own_folder(rundir: Path) -> None:
         raise PermissionError(f"{rundir} belongs to uid {status.st_uid}, not to us; choose another --rundir")
     if status.st_mode & 0o022:
         raise PermissionError(f"{rundir} may be written by others (mode {status.st_mode & 0o777:o}); chmod 700 it")
+
+
+def _lock(rundir: Path) -> int:
+    """Only one instance in a folder: a second one would take the first one's socket away."""
+    descriptor = os.open(rundir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise OSError(
+            errno.EBUSY, f"an instance is already running in {rundir}; stop it, or choose another --rundir"
+        ) from None
+    return descriptor
 
 
 async def _serve(rundir: Path, owner: int | None) -> None:

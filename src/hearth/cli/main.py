@@ -39,4 +39,4 @@ def up(rundir: Path | None, owner: int | None, log_level: str) -> None:
     try:
         serve((rundir or default_rundir()).absolute(), owner)
     except OSError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(error.strerror or str(error)) from error
