@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["connect", "default_uri"]
+__all__ = ["READ_BYTES", "connect", "default_uri"]
+
+READ_BYTES = 120 << 10
+"""How much to ask of one recv(2). From 128 KiB on malloc maps fresh pages for each call: 13 µs more."""
 
 _RETRIES = 5
 _FIRST_DELAY_S = 0.016  # then doubled: 16, 32, 64, 128, 256 ms, as the C connector has it

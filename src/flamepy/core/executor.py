@@ -17,6 +17,7 @@ import msgspec
 from flamepy.core.service import ApplicationContext, FlameService, SessionContext, TaskContext
 from flamepy.core.watchdog import Watchdog
 from flamepy.protocol import AttachExecutor, CompletionBatch, ExecutorOrder, SessionContextInfo
+from flux.connector import READ_BYTES
 from flux.constants import FLUX_MSGFLAG_STREAMING
 from flux.session import Session
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Executor"]
 
-_READ_BYTES = 256 << 10
 _REPORT_S = 0.002  # answers of quick tasks travel together, at most this late
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -147,7 +147,7 @@ class Executor:
 
     def _receive(self) -> None:
         try:
-            data = self._stream.recv(_READ_BYTES)
+            data = self._stream.recv(READ_BYTES)
         except ConnectionError:
             data = b""
         if data:

@@ -20,7 +20,7 @@ import msgspec
 from flamepy.core.types import FlameError, FlameErrorCode
 from flamepy.protocol import CODE_OF_ERRNO
 from flux import packet as wire
-from flux.connector import connect
+from flux.connector import READ_BYTES, connect
 from flux.constants import FLUX_MSGFLAG_STREAMING
 from flux.session import Receiver, Session, deliver
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Link", "error_of"]
 
 _T = TypeVar("_T")
-_READ_BYTES = 256 << 10
 UNSENT_MAX_BYTES = 64 << 20
 """Beyond this, callers wait until the instance has taken some: a program that submits faster than the
 instance reads is slowed down instead of growing."""
@@ -235,7 +234,7 @@ class Link:
     def _receive(self) -> OSError | None:
         """Read once and hand over what it completes. Returns why the connection ended, if it did."""
         try:
-            data = self._socket.recv(_READ_BYTES)
+            data = self._socket.recv(READ_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:

@@ -14,6 +14,7 @@ import errno
 import logging
 from typing import TYPE_CHECKING
 
+from flux.connector import READ_BYTES
 from flux.packet import Decoder, ProtocolError, StreamError
 from hearth.broker.router import Port
 
@@ -32,7 +33,6 @@ SOFT_MARK_BYTES = 8 << 20
 HARD_MARK_BYTES = 64 << 20
 """A reader who is slow for a while (20 MB of events have been seen) is served; one who never reads is cut."""
 
-_READ_BYTES = 256 << 10
 _JOIN_MAX_BYTES = 128 << 10  # joining small messages beats a vector of many; large ones are not worth a copy
 _VECTOR_MAX = 64
 
@@ -66,7 +66,7 @@ class Connection(Port):
 
     def _on_readable(self) -> None:
         try:
-            data = self._stream.recv(_READ_BYTES)
+            data = self._stream.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
