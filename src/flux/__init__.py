@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The message plane."""
+"""The Flux message plane in plain Python: messages, handles, futures, events and the reactor."""

@@ -92,7 +92,10 @@ def _connect_unix(path: str) -> socket.socket:
 
 
 def _handshake(stream: socket.socket) -> None:
-    answer = stream.recv(1)
+    try:
+        answer = stream.recv(1)
+    except ConnectionResetError:
+        answer = b""
     if not answer:
         raise _connect_error(errno.ECONNRESET)
     if answer != b"\0":

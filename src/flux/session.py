@@ -72,8 +72,12 @@ class Session:
         if self._lost is not None:
             raise self._broken_pipe()
         tag = self._tags.allocate()
+        try:
+            self._out.append(wire.encode(wire.request(topic, payload, matchtag=tag, nodeid=nodeid, flags=flags)))
+        except (OverflowError, UnicodeError):
+            self._tags.free(tag)
+            raise
         self._waiting[tag] = receiver
-        self._out.append(wire.encode(wire.request(topic, payload, matchtag=tag, nodeid=nodeid, flags=flags)))
         return tag
 
     def send(self, packet: Packet) -> None:
