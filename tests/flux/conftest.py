@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -61,12 +62,7 @@ class Peer:
         return self._read.pop(0)
 
     def has_been_sent_nothing(self) -> bool:
-        if self._read:
-            return False
-        try:
-            return bool(self._stream.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)) and False
-        except BlockingIOError:
-            return True
+        return not self._read and not select.select([self._stream], [], [], 0)[0]
 
     def is_hung_up_on(self) -> bool:
         """Waits for the handle to hang up."""

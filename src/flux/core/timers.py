@@ -61,6 +61,9 @@ class TimerQueue:
         self._order = 0
         self._cancelled = 0
 
+    def __len__(self) -> int:
+        return len(self._heap)
+
     def add(self, due: float, callback: Callable[[], object]) -> Timer:
         """Have callback called once, at `due` or soon after."""
         self._order += 1
