@@ -40,6 +40,7 @@ __all__ = [
     "Decoder",
     "Packet",
     "ProtocolError",
+    "StreamError",
     "decode",
     "decode_body",
     "encode",
@@ -313,8 +314,8 @@ class Decoder:
     def feed(self, data: bytes) -> list[Packet]:
         """The packets that data completes, in order.
 
-        Raises ProtocolError; packets completed before the fault in the same read are in its
-        `packets` attribute, since whoever sent them may rely on them having been sent.
+        Raises StreamError, a ProtocolError that has the packets completed before the fault in the same
+        read: whoever sent them may rely on them having been sent.
         """
         if not self._kept:
             packets, used = self._take(data)

@@ -117,7 +117,10 @@ class Session:
         deliver(self.sort(packets))
 
     def decode(self, data: bytes) -> list[Packet]:
-        """The messages that arrived; the first half of `receive`, for shells that hold a lock around `sort` only."""
+        """The messages that arrived; the first half of `receive`, for shells that hold a lock around `sort` only.
+
+        Raises StreamError, with the messages before the fault.
+        """
         return self._decoder.feed(data)
 
     def sort(self, packets: list[Packet]) -> list[tuple[Receiver, Packet]]:

@@ -184,12 +184,13 @@ def test_answers_in_another_order_find_their_futures(handle: flux.Flux, peer: Pe
 def test_a_stream_is_read_result_by_result(handle: flux.Flux, peer: Peer) -> None:
     rpc = stream(handle, peer, 1, 2, 3)
     numbers = []
-    with pytest.raises(OSError, match="No data available"):
-        while True:
-            numbers.append(rpc.get())
-            assert rpc.get() == numbers[-1]
-            rpc.reset()
+    while rpc.wait_for().error_string() is None:
+        numbers.append(rpc.get())
+        assert rpc.get() == numbers[-1]
+        rpc.reset()
     assert numbers == [1, 2, 3]
+    with pytest.raises(OSError, match="No data available"):
+        rpc.get()
     rpc.reset()
     with pytest.raises(OSError, match="EDEADLOCK"):
         rpc.get()

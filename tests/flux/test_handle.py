@@ -112,10 +112,14 @@ def test_an_event_comes_back_to_its_subscriber(handle: flux.Flux, topic: str) ->
 
 def test_a_publication_is_confirmed_after_the_event_arrived(handle: flux.Flux) -> None:
     calls: Calls = []
+
+    def confirm(future: flux.RPC) -> None:
+        calls.append(future.get()["seq"])
+        handle.reactor_stop()
+
     handle.event_subscribe("pub")
     with handle.msg_watcher_create(lambda _h, _w, m, _a: calls.append((m.seq, m.payload, m.flags)), FLUX_MSGTYPE_EVENT):
-        published = handle.event_publish("pub.a", FLUX_MSGFLAG_PRIVATE, '{"a": 1}')
-        published.then(lambda future: (calls.append(future.get()["seq"]), handle.reactor_stop()))
+        handle.event_publish("pub.a", FLUX_MSGFLAG_PRIVATE, '{"a": 1}').then(confirm)
         handle.reactor_run()
     (seq, payload, flags), confirmed = calls
     assert (seq, payload, flags & FLUX_MSGFLAG_PRIVATE) == (confirmed, {"a": 1}, FLUX_MSGFLAG_PRIVATE)
@@ -229,7 +233,7 @@ def test_a_service_name_is_taken_until_it_is_given_back(handle: flux.Flux, broke
     assert handle.service_unregister("mine").get() is None
     with pytest.raises(FileNotFoundError):
         handle.service_unregister("mine").get()
-    with pytest.raises(OSError, match="No service matching mine.m is registered"):
+    with pytest.raises(OSError, match="No service matching mine"):
         handle.rpc("mine.m").get()
 
 
@@ -237,9 +241,9 @@ def test_a_service_goes_with_its_handle(handle: flux.Flux, broker: str) -> None:
     other = flux.Flux(broker)
     other.service_register("short").get()
     del other
+    handle.rpc("broker.ping", {}).get()  # the broker hears of the end before it hears this
     with pytest.raises(OSError, match="No service matching"):
-        while True:  # the broker may not have noticed at the first request, which then waits unanswered
-            handle.rpc("short.m").wait_for(0.05).get()
+        handle.rpc("short.m").get()
 
 
 def test_two_handles_talk_over_the_broker_in_both_ways_at_once(handle: flux.Flux, broker: str) -> None:
@@ -253,8 +257,12 @@ def test_two_handles_talk_over_the_broker_in_both_ways_at_once(handle: flux.Flux
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", script, broker], env=environment) as client:
-        watcher = handle.timer_watcher_create(0.01, lambda *_: client.poll() is None or handle.reactor_stop(), 0.01)
-        with watcher:
+
+        def stop_after_client(*_: object) -> None:
+            if client.poll() is not None:
+                handle.reactor_stop()
+
+        with handle.timer_watcher_create(0.01, stop_after_client, 0.01):
             handle.reactor_run()
         assert client.returncode == 0
 

@@ -77,7 +77,11 @@ def test_messages_that_came_before_the_loss_are_dispatched(handle: flux.Flux, pe
 
 
 def test_a_send_in_a_callback_that_finds_the_peer_gone_ends_the_run(handle: flux.Flux, peer: Peer) -> None:
-    handle.timer_watcher_create(0, lambda *_: (peer.hang_up(), handle.event_send("e"))).start()
+    def callback(*_: object) -> None:
+        peer.hang_up()
+        handle.event_send("e")
+
+    handle.timer_watcher_create(0, callback).start()
     with handle.msg_watcher_create(lambda *_: None):
         assert handle.reactor_run() == -1
 

@@ -13,10 +13,11 @@ import flux
 from flux.constants import FLUX_POLLERR, FLUX_POLLIN, FLUX_POLLOUT, FLUX_REACTOR_NOWAIT, FLUX_REACTOR_ONCE
 from flux.core.reactor import Reactor
 from flux.core.timers import TimerQueue
-from flux.core.watchers import TimerWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from flux.core.watchers import TimerWatcher
 
 Calls = list[Any]
 SOON = 0.001
@@ -223,8 +224,12 @@ def test_a_callback_may_stop_a_watcher_that_is_due(handle: flux.Flux, pipe: tupl
 def test_a_signal_calls_and_the_handler_before_comes_back(handle: flux.Flux) -> None:
     calls: Calls = []
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    watcher = handle.signal_watcher_create(signal.SIGUSR1, lambda *args: (calls.append(args), watcher.stop()), "mine")
-    watcher.start()
+
+    def callback(*args: Any) -> None:
+        calls.append(args)
+        watcher.stop()
+
+    watcher = handle.signal_watcher_create(signal.SIGUSR1, callback, "mine").start()
     raiser = handle.timer_watcher_create(0, lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
     raiser.start()
     assert handle.reactor_run() == 0
@@ -379,7 +384,8 @@ def test_stop_lets_the_callbacks_that_are_due_run(handle: flux.Flux) -> None:
 def test_stop_error_makes_the_result_negative_and_the_last_word_counts(handle: flux.Flux) -> None:
     handle.timer_watcher_create(0, lambda *_: handle.reactor_stop_error()).start()
     assert handle.reactor_run() == -1
-    handle.timer_watcher_create(0, lambda *_: (handle.reactor_stop_error(), handle.reactor_stop())).start()
+    handle.timer_watcher_create(0, lambda *_: handle.reactor_stop_error()).start()
+    handle.timer_watcher_create(0, lambda *_: handle.reactor_stop()).start()
     assert handle.reactor_run() == 0
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from flux.core.inbox import Inbox
 from flux.core.thread import this_thread
 from flux.errors import named_error
-from flux.packet import Packet, ProtocolError
-from flux.session import Receiver, Session
+from flux.packet import Packet, StreamError
+from flux.session import Receiver, Session, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -134,10 +134,15 @@ class Link:
         if not data:
             self._lose(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
             return
+        fault = None
         try:
-            self.session.receive(data)
-        except ProtocolError as error:
-            self._lose(error)
+            packets = self.session.decode(data)
+        except StreamError as error:
+            packets, fault = error.packets, error
+        for packet in packets:  # one by one: an answer's place is behind the messages already in the inbox
+            deliver(self.session.sort([packet]))
+        if fault is not None:
+            self._lose(fault)
 
     def _lose(self, error: OSError) -> None:
         self._unsent = memoryview(b"")
