@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import select
 import signal
 import socket
@@ -97,8 +96,8 @@ def handle(peer: Peer) -> Iterator[flux.Flux]:
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of a real broker in a process of its own."""
     rundir = tmp_path_factory.mktemp("broker")
-    command = os.environ.get("FLUX_TEST_BROKER", f"{sys.executable} -m hearth up --rundir").split()
-    with subprocess.Popen([*command, str(rundir)], stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "hearth", "up", "--rundir", str(rundir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             word, _, uri = process.stdout.readline().strip().partition(" ")

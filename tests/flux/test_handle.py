@@ -60,6 +60,9 @@ def test_attributes_are_read_and_written(handle: flux.Flux) -> None:
     assert handle.attr_get("test.flux") == "42"
     handle.attr_set("test.flux", "ƒ")
     assert handle.attr_get("test.flux") == "ƒ"
+    handle.attr_remove("test.flux")
+    with pytest.raises(FileNotFoundError):
+        handle.attr_get("test.flux")
 
 
 def test_an_attribute_that_may_not_be_changed_is_refused(handle: flux.Flux) -> None:
@@ -73,6 +76,8 @@ def test_an_attribute_that_may_not_be_changed_is_refused(handle: flux.Flux) -> N
         handle.attr_set("test.flux", 1)  # type: ignore[arg-type]  # the refusal is the point
     with pytest.raises(ValueError, match="Attribute name must be a string"):
         handle.attr_set(b"test.flux", "1")  # type: ignore[arg-type]  # the refusal is the point
+    with pytest.raises(ValueError, match="Attribute name must be a string"):
+        handle.attr_remove(1)  # type: ignore[arg-type]  # the refusal is the point
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import flux
 from flux import packet as wire
 from flux.connector import connect
-from flux.constants import FLUX_POLLERR, FLUX_POLLIN, FLUX_RPC_STREAMING
+from flux.constants import FLUX_POLLERR, FLUX_POLLIN, FLUX_REACTOR_NOWAIT, FLUX_REACTOR_ONCE, FLUX_RPC_STREAMING
 
 if TYPE_CHECKING:
     from tests.flux.conftest import Peer
@@ -154,6 +154,23 @@ def test_a_child_after_fork_is_kept_from_the_parents_stream(handle: flux.Flux, p
     assert os.waitpid(pid, 0)[1] == 0
     handle.event_send("from the parent")
     assert peer.read().topic == "from the parent"
+
+
+def test_a_child_that_drops_the_handle_does_not_deafen_the_parents_reactor(handle: flux.Flux, peer: Peer) -> None:
+    topics: list[str] = []
+    with handle.msg_watcher_create(lambda _h, _w, message, _a: topics.append(message.topic)):
+        handle.reactor_run(flags=FLUX_REACTOR_NOWAIT)
+        pid = os.fork()
+        if pid == 0:
+            handle.__exit__()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        event = wire.event("e")
+        event.rolemask = 1
+        peer.send(event)
+        handle.timer_watcher_create(60, lambda *_: handle.reactor_stop_error()).start().unref()
+        handle.reactor_run(flags=FLUX_REACTOR_ONCE)
+    assert topics == ["e"]
 
 
 # Connecting

@@ -110,9 +110,8 @@ def test_one_missing_byte_is_read_or_refused_but_never_crashes() -> None:
 def test_a_body_cut_short_anywhere_is_refused() -> None:
     for message in SHORT:
         for end in range(8, len(message)):
-            with contextlib.suppress(ProtocolError):
+            with pytest.raises(ProtocolError):
                 wire.decode_body(message[8:end])
-                pytest.fail(f"{message[8:end].hex()} was taken for a message")
 
 
 def test_a_header_that_announces_four_gigabytes_is_refused_at_once() -> None:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import flux
-from flux.constants import FLUX_POLLERR, FLUX_POLLIN, FLUX_POLLOUT, FLUX_REACTOR_NOWAIT, FLUX_REACTOR_ONCE
+from flux.constants import (
+    FLUX_O_NONBLOCK,
+    FLUX_POLLERR,
+    FLUX_POLLIN,
+    FLUX_POLLOUT,
+    FLUX_REACTOR_NOWAIT,
+    FLUX_REACTOR_ONCE,
+)
 from flux.core.reactor import Reactor
 from flux.core.timers import TimerQueue
 
@@ -282,6 +289,18 @@ def test_ctrl_c_ends_a_blocking_call_inside_a_callback(handle: flux.Flux) -> Non
     with pytest.raises(KeyboardInterrupt):
         handle.reactor_run()
     assert not handle.reactor_running()
+
+
+def test_a_blocking_call_after_ctrl_c_does_not_wait(handle: flux.Flux) -> None:
+    def callback(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        handle.recv()
+
+    handle.timer_watcher_create(0, callback).start()
+    with pytest.raises(KeyboardInterrupt):
+        handle.reactor_run()
+    with pytest.raises(BlockingIOError):
+        handle.recv(flags=FLUX_O_NONBLOCK)
 
 
 def test_in_another_thread_the_reactor_leaves_signals_alone(handle: flux.Flux) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import selectors
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,12 +25,13 @@ class Watch:
     """One party's interest in one descriptor.
 
     events: FLUX_POLLIN, FLUX_POLLOUT or both; other bits are ignored. on_ready is called with those
-    of them that the descriptor is ready for.
+    of them that the descriptor is ready for. is_inner: it serves the reactor, not a user.
     """
 
     fd: int
     events: int
     on_ready: Callable[[int], object]
+    is_inner: bool = False
 
 
 class Descriptors:
@@ -44,6 +46,7 @@ class Descriptors:
         self._watches: dict[int, list[Watch]] = {}
         self._always_ready: set[int] = set()
         self._is_closed = False
+        self._pid = os.getpid()
 
     def add(self, watch: Watch) -> None:
         """Start a watch. Raises OSError (EBADF) when its descriptor is not open, EINVAL without an event to watch."""
@@ -67,8 +70,8 @@ class Descriptors:
 
     def _update(self, fd: int) -> None:
         """Tell the selector the union of what is watched."""
-        if self._is_closed:
-            return
+        if self._is_closed or os.getpid() != self._pid:
+            return  # after a fork the kernel's table is still the parent's too: leave it alone
         wanted = 0
         for watch in self._watches.get(fd, ()):
             wanted |= watch.events & _IO

@@ -29,7 +29,7 @@ from flux.constants import (
     FLUX_ROLE_OWNER,
 )
 from flux.core.descriptors import Watch
-from flux.core.reactor import Reactor
+from flux.core.reactor import Reactor, Source
 from flux.core.topics import is_glob
 from flux.message import Message
 from flux.util import payload_frame
@@ -45,7 +45,7 @@ _REFERENCES = 2  # what the reactor counts for all message watchers and futures 
 _TEXT_MAX = 255  # bytes of an error text
 
 
-class Dispatcher:
+class Dispatcher(Source):
     """The message side of one handle's reactor, which it owns."""
 
     def __init__(self, link: Link) -> None:
@@ -109,8 +109,8 @@ class Dispatcher:
         if is_listening and (not is_wanted or self._link.lost):
             self.stop_listening()
         elif not is_listening and is_wanted and not self._link.lost:
-            self._socket_watch = Watch(self._link.fileno(), FLUX_POLLIN, self._read)
-            self.reactor.add_inner_watch(self._socket_watch)
+            self._socket_watch = Watch(self._link.fileno(), FLUX_POLLIN, self._read, is_inner=True)
+            self.reactor.add_watch(self._socket_watch)
 
     def stop_listening(self) -> None:
         """Let go of the socket, which may then be replaced; `listen` takes it up again."""

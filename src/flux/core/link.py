@@ -103,8 +103,8 @@ class Link:
         self.flush()
         if deadline is not None and not self._wait(select.POLLIN, deadline - time.monotonic()):
             raise named_error(errno.ETIMEDOUT)
-        this_thread.is_blocked = True
         try:
+            this_thread.block()
             size = self._stream.recv_into(self._buffer)
         except ConnectionResetError:
             size = 0
@@ -157,8 +157,8 @@ class Link:
         """Wait for poll(2) events of the socket; those that occurred, 0 after the timeout."""
         poll = select.poll()
         poll.register(self._stream, events)
-        this_thread.is_blocked = True
         try:
+            this_thread.block()
             ready = poll.poll(None if timeout_s is None else max(0, math.ceil(timeout_s * 1000)))
         finally:
             this_thread.is_blocked = False

@@ -15,7 +15,7 @@ import errno
 import signal
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from flux.constants import FLUX_POLLIN, FLUX_REACTOR_NOWAIT, FLUX_REACTOR_ONCE
 from flux.core import signals
@@ -34,11 +34,12 @@ Hook = dict["Callable[[], object]", None]
 """Callbacks of one phase of a turn, in the order they were added."""
 
 
-class Source(Protocol):
-    """Where the messages come from."""
+class Source:
+    """Where the messages come from; this one has none."""
 
     def has_work(self) -> bool:
         """Whether `dispatch` would do something."""
+        return False
 
     def dispatch(self) -> None:
         """Handle one message, and run the future callbacks that are due."""
@@ -51,10 +52,9 @@ class Reactor:
     """Runs the callbacks of its watchers in the thread that calls `run`. Only `post` is thread-safe."""
 
     def __init__(self, source: Source | None = None) -> None:
-        self._source = source
+        self._source = source or Source()
         self._timers = TimerQueue()
         self._descriptors = Descriptors()
-        self._inner: set[Watch] = set()
         self._posted: deque[Callable[[], object]] = deque()
         self.prepare: Hook = {}
         self.check: Hook = {}
@@ -63,7 +63,7 @@ class Reactor:
         self._depth = 0
         self._now = 0.0
         self._wakeup: Wakeup | None = None
-        self._is_stopping = self._has_failed = self._is_interrupted = False
+        self._is_stopping = self._has_failed = False
 
     # What watchers use
 
@@ -76,18 +76,15 @@ class Reactor:
         return self._timers.add(due, callback)
 
     def add_watch(self, watch: Watch) -> None:
-        """Have its on_ready called in each turn in which the descriptor is ready. Raises as Descriptors.add does."""
+        """Have its on_ready called in each turn in which the descriptor is ready. Raises as Descriptors.add does.
+
+        An inner watch is called as soon as the wait ends, and does not count as a callback.
+        """
         self._descriptors.add(watch)
 
     def remove_watch(self, watch: Watch) -> None:
         """No more of that."""
         self._descriptors.remove(watch)
-        self._inner.discard(watch)
-
-    def add_inner_watch(self, watch: Watch) -> None:
-        """Like `add_watch`, but on_ready is called as soon as the wait ends and does not count as a callback."""
-        self._descriptors.add(watch)
-        self._inner.add(watch)
 
     def post(self, callback: Callable[[], object]) -> None:
         """Have callback called in the next turn. From any thread or signal handler."""
@@ -142,8 +139,8 @@ class Reactor:
                 self._turn(may_wait=not flags & FLUX_REACTOR_NOWAIT)
                 if flags:
                     break
-            self._flush()
-            interrupted, result = self._is_interrupted, self._result()
+            self._source.flush()
+            interrupted, result = this_thread.is_interrupted, self._result()
         finally:
             self._leave()
         if interrupted:
@@ -159,9 +156,9 @@ class Reactor:
     def _enter(self) -> None:
         if self._wakeup is None:
             self._wakeup = Wakeup()
-            self.add_inner_watch(Watch(self._wakeup.fileno(), FLUX_POLLIN, self._wakeup.drain))
+            self.add_watch(Watch(self._wakeup.fileno(), FLUX_POLLIN, self._wakeup.drain, is_inner=True))
         if not self._depth:
-            self._is_stopping = self._has_failed = self._is_interrupted = False
+            self._is_stopping = self._has_failed = False
             self._now = time.monotonic()
             if signals.in_main_thread():
                 signals.watch(signal.SIGINT, self._interrupt)
@@ -172,13 +169,15 @@ class Reactor:
     def _leave(self) -> None:
         self._depth -= 1
         this_thread.running_reactors -= 1
+        if not this_thread.running_reactors:
+            this_thread.is_interrupted = False
         if not self._depth and signals.in_main_thread():
             assert self._wakeup is not None
             self._wakeup.ignore_signals()
             signals.unwatch(signal.SIGINT, self._interrupt)
 
     def _interrupt(self) -> None:
-        self._is_interrupted = True
+        this_thread.is_interrupted = True
         self.stop()
 
     def _turn(self, *, may_wait: bool) -> None:
@@ -186,8 +185,7 @@ class Reactor:
         if self._is_stopping:
             return
         ready = self._wait(may_wait=may_wait)
-        if self._source is not None:
-            self._source.dispatch()
+        self._source.dispatch()
         self._call_all(self.check)
         was_busy = self._call_timers()
         was_busy |= self._call_posted()
@@ -198,12 +196,12 @@ class Reactor:
             self._call_all(self.idle)
 
     def _wait(self, *, may_wait: bool) -> list[tuple[Watch, int]]:
-        self._flush()
+        self._source.flush()
         found = self._descriptors.poll(self._longest_wait() if may_wait else 0)
         self._now = time.monotonic()
         ready = []
         for watch, events in found:
-            if watch in self._inner:
+            if watch.is_inner:
                 watch.on_ready(events)
             else:
                 ready.append((watch, events))
@@ -213,14 +211,10 @@ class Reactor:
         """How long nothing but a descriptor can need us, in seconds; None without limit."""
         if self.idle or self._posted or not self._references:
             return 0
-        if self._source is not None and self._source.has_work():
+        if self._source.has_work():
             return 0
         due = self._timers.next_due()
         return None if due is None else max(0.0, due - time.monotonic())
-
-    def _flush(self) -> None:
-        if self._source is not None:
-            self._source.flush()
 
     def _call_all(self, hook: Hook) -> None:
         for callback in reversed(tuple(hook)):

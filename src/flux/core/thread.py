@@ -16,6 +16,14 @@ class ThreadState(threading.local):
     running_reactors: int = 0
     is_blocked: bool = False
     """Inside a system call of a blocking call: a SIGINT may raise here and now."""
+    is_interrupted: bool = False
+    """A SIGINT has come that a running reactor will raise when it ends."""
+
+    def block(self) -> None:
+        """Say that a system call will now wait. Raises KeyboardInterrupt when a SIGINT has come already."""
+        self.is_blocked = True
+        if self.is_interrupted:
+            raise KeyboardInterrupt
 
 
 this_thread = ThreadState()
