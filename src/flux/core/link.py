@@ -15,6 +15,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from flux.connector import READ_BYTES
 from flux.core.inbox import Inbox
 from flux.core.thread import this_thread
 from flux.errors import named_error
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Link"]
 
-# More than a Unix socket's default buffer holds, so one read takes all there is. The buffer is kept, for
-# recv() would map and unmap that much memory in each call, 11 microseconds of a round trip of 30.
-_READ_BYTES = 256 * 1024
-
 
 class Link:
     """One connection. Used in one thread at a time, and in the process that opened it only."""
@@ -38,7 +35,6 @@ class Link:
         self._stream = stream
         self._pid = os.getpid()
         self._unsent: bytes | memoryview = b""  # survives a KeyboardInterrupt in the middle of a long send
-        self._buffer = memoryview(bytearray(_READ_BYTES))
         self._is_closed = False
         self.session = Session()
         self.inbox = Inbox(self.session.inbox)
@@ -105,12 +101,12 @@ class Link:
             raise named_error(errno.ETIMEDOUT)
         try:
             this_thread.block()
-            size = self._stream.recv_into(self._buffer)
+            data = self._stream.recv(READ_BYTES)
         except ConnectionResetError:
-            size = 0
+            data = b""
         finally:
             this_thread.is_blocked = False
-        self._take(size)
+        self._take(data)
 
     def read_until(self, results: Sized, deadline: float | None) -> None:
         """Read until `results` has something in it; raises as `read` does."""
@@ -122,22 +118,22 @@ class Link:
         if self.lost is not None:
             return False
         try:
-            size = self._stream.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
+            data = self._stream.recv(READ_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except ConnectionResetError:
-            size = 0
-        self._take(size)
+            data = b""
+        self._take(data)
         return True
 
-    def _take(self, size: int) -> None:
-        """Handle what was read into the buffer; nothing read means the peer hung up."""
-        if not size:
+    def _take(self, data: bytes) -> None:
+        """Handle what was read; nothing means the peer hung up."""
+        if not data:
             self._lose(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
             return
         fault = None
         try:
-            packets = self.session.decode(bytes(self._buffer[:size]))
+            packets = self.session.decode(data)
         except StreamError as error:
             packets, fault = error.packets, error
         for packet in packets:  # one by one: an answer's place is behind the messages already in the inbox
