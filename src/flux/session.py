@@ -107,14 +107,18 @@ class Session:
     def receive(self, data: bytes) -> None:
         """Take what arrived: answers go to their receivers at once, the rest to the inbox.
 
-        Raises ProtocolError when the peer broke the protocol, after delivering what came before.
+        A receiver finds in the inbox just what arrived before its answer. Raises ProtocolError when the
+        peer broke the protocol, after delivering what came before.
         """
+        fault = None
         try:
             packets = self._decoder.feed(data)
         except wire.StreamError as error:
-            deliver(self.sort(error.packets))
-            raise
-        deliver(self.sort(packets))
+            packets, fault = error.packets, error
+        for packet in packets:
+            deliver(self.sort([packet]))
+        if fault is not None:
+            raise fault
 
     def decode(self, data: bytes) -> list[Packet]:
         """The messages that arrived; the first half of `receive`, for shells that hold a lock around `sort` only.

@@ -19,8 +19,8 @@ from flux.connector import READ_BYTES
 from flux.core.inbox import Inbox
 from flux.core.thread import this_thread
 from flux.errors import named_error
-from flux.packet import Packet, StreamError
-from flux.session import Receiver, Session, deliver
+from flux.packet import Packet, ProtocolError
+from flux.session import Receiver, Session
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -131,15 +131,10 @@ class Link:
         if not data:
             self._lose(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
             return
-        fault = None
         try:
-            packets = self.session.decode(data)
-        except StreamError as error:
-            packets, fault = error.packets, error
-        for packet in packets:  # one by one: an answer's place is behind the messages already in the inbox
-            deliver(self.session.sort([packet]))
-        if fault is not None:
-            self._lose(fault)
+            self.session.receive(data)
+        except ProtocolError as error:
+            self._lose(error)
 
     def _lose(self, error: OSError) -> None:
         self._unsent = b""
