@@ -115,9 +115,9 @@ async def _serve(rundir: Path, owner: int | None) -> None:
 
 
 async def _drain(instance: Instance, hurry: asyncio.Event) -> None:
-    """Wait until no task is running, or there is no more time."""
+    """Wait until no task is running and every answer has left, or there is no more time."""
     instance.drain()
-    while instance.running_tasks and not hurry.is_set():
+    while instance.has_unfinished and not hurry.is_set():
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(hurry.wait(), 0.02)
 

@@ -70,6 +70,11 @@ class Instance:
         self.engine.applications.register("flmping", flmping, time.time())
 
     @property
+    def has_unfinished(self) -> bool:
+        """Whether tasks run, or something is on its way to a client."""
+        return self.running_tasks > 0 or self.broker.has_unsent
+
+    @property
     def running_tasks(self) -> int:
         """How many tasks are with executors now."""
         return sum(session.running for session in self.engine.state.open_sessions.values())

@@ -117,6 +117,11 @@ class Connection(Port):
         return self._queued > SOFT_MARK_BYTES
 
     @property
+    def has_unsent(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._queue)
+
+    @property
     def is_closed(self) -> bool:
         """Whether the connection has ended."""
         return self._stream.fileno() < 0
