@@ -33,7 +33,10 @@ class Embedded:
     def __init__(self) -> None:
         """Start it and wait until it serves. Raises FlameError INVALID_CONFIG with its last words if it does not."""
         self._owner = os.getpid()
-        self._folder = Path(tempfile.mkdtemp(prefix="hearth-", dir=os.environ.get("XDG_RUNTIME_DIR")))
+        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        # After su, in cron or in a container the variable may name a folder that is not there, or not ours.
+        parent = runtime if os.access(runtime, os.W_OK | os.X_OK) else None
+        self._folder = Path(tempfile.mkdtemp(prefix="hearth-", dir=parent))
         self._log = self._folder / "hearth.log"
         command = [sys.executable, "-m", "hearth", "up", "--rundir", str(self._folder), "--owner", str(self._owner)]
         try:
