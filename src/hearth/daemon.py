@@ -13,14 +13,14 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hearth.instance import Instance
+from hearth.rundir import default_rundir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 __all__ = ["default_rundir", "serve"]
 
@@ -28,12 +28,6 @@ log = logging.getLogger(__name__)
 
 _DRAIN_S = 10.0
 _GC_THRESHOLD = 50_000  # tasks are no garbage: looking for cycles among a hundred thousand of them costs time
-
-
-def default_rundir() -> Path:
-    """``$XDG_RUNTIME_DIR/hearth``, or a folder of the user's below the temporary one."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(runtime) / "hearth" if runtime else Path(tempfile.gettempdir()) / f"hearth-{os.getuid()}"
 
 
 def serve(rundir: Path, owner: int | None) -> None:
