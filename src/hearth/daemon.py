@@ -87,17 +87,19 @@ async def _serve(rundir: Path, owner: int | None) -> None:
     stop = asyncio.Event()
     hurry = asyncio.Event()
 
-    def on_signal() -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    def on_owner_gone() -> None:
+    def stop_now() -> None:
         stop.set()
         hurry.set()
+
+    def on_signal() -> None:
+        if stop.is_set() or owner is not None:  # an owner ends us when it has no more use for any answer
+            stop_now()
+        stop.set()
 
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, on_signal)
     if owner is not None:
-        _watch_owner(owner, on_owner_gone)
+        _watch_owner(owner, stop_now)
     instance = Instance(rundir)
     sys.stdout.write(f"ready {instance.uri}\n")
     sys.stdout.flush()

@@ -101,8 +101,11 @@ def _open_session(connection: Connection, resreq: ResourceRequirement | None) ->
     """A new session, closed at the end, and the seconds that it took to make."""
     started = time.perf_counter()
     session = connection.create_session(SessionAttributes("flmping", resreq=resreq))
+    creation_s = time.perf_counter() - started
+    for event in session.events:  # such as that no instance of it will ever fit
+        click.echo(event.message, err=True)
     try:
-        yield session, time.perf_counter() - started
+        yield session, creation_s
     finally:
         try:
             session.close()
