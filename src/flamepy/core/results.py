@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flamepy.core.futures import LeanFuture, resolve
+from flamepy.core.futures import LeanFuture, resolve, tell_if_cancelled
 from flamepy.core.link import Link, error_of
 from flamepy.core.types import FlameError, FlameErrorCode, TaskState
 from flamepy.protocol import ResultBatch, SessionRef, SubmitBatch
@@ -132,7 +132,7 @@ def _fail(future: LeanFuture | None, error: FlameError) -> None:
     try:
         future.set_exception(error)
     except InvalidStateError:
-        future.set_running_or_notify_cancel()
+        tell_if_cancelled(future)
 
 
 def _chunks(inputs: list[bytes | None]) -> list[list[bytes | None]]:
