@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from flamepy.core.config import FlameClientTls, FlameContext
@@ -64,7 +65,8 @@ class Connection:
     def __init__(self, addr: str, link: Link) -> None:
         self.addr = addr
         self.link = link
-        self._streams: dict[str, ResultStream] = {}
+        self._streams: weakref.WeakValueDictionary[str, ResultStream] = weakref.WeakValueDictionary()
+        """By session, as long as somebody holds the session or waits for its results."""
         self._streams_lock = threading.Lock()
 
     # -- applications
@@ -138,7 +140,7 @@ class Connection:
     def _session(self, info: SessionInfo) -> Session:
         with self._streams_lock:
             stream = self._streams.get(info.session)
-            if stream is None:
+            if stream is None or stream.has_ended:  # an id may come back after its application was unregistered
                 stream = self._streams[info.session] = ResultStream(self.link, info.session)
         return Session(self, info, stream)
 

@@ -107,6 +107,11 @@ class ResultStream:
             if self._ended is None:
                 self._ended = self._closed()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it takes no more tasks."""
+        return self._ended is not None
+
     def _closed(self) -> FlameError:
         return FlameError(FlameErrorCode.INVALID_STATE, f"session {self._session_id!r} is closed")
 
