@@ -50,6 +50,16 @@ def act(verb: str, *arguments: object) -> bytes:
     return json.dumps([verb, *arguments]).encode()
 
 
+@contextlib.contextmanager
+def refused(code: flamepy.FlameErrorCode, *texts: str) -> Iterator[None]:
+    """What happens inside ends in a FlameError of that code, with all of these in its message."""
+    with pytest.raises(flamepy.FlameError) as refusal:
+        yield
+    assert refusal.value.code is code, refusal.value
+    for text in texts:
+        assert text in refusal.value.message
+
+
 class Place:
     """A private folder, and the processes that were started with it in their environment."""
 

@@ -25,22 +25,13 @@ from flamepy import (
 )
 from flamepy.core import FlameClientTls
 from flamepy.core.results import ResultStream
-from tests.conftest import NOTHING, act, register_actor
+from tests.conftest import NOTHING, act, refused, register_actor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Daemon, NewSession
-
-
-@contextlib.contextmanager
-def refused(code: FlameErrorCode, *texts: str) -> Any:
-    with pytest.raises(flamepy.FlameError) as refusal:
-        yield
-    assert refusal.value.code is code, refusal.value
-    for text in texts:
-        assert text in refusal.value.message
 
 
 # -- connecting
