@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -205,14 +206,19 @@ class ConnectionInstance:
         """
         with cls._lock:
             if cls._connection is None or cls._connection.link.is_lost:
-                cls._connection = connect(FlameContext().endpoint or cls._embedded_uri())
+                endpoint = FlameContext().endpoint
+                cls._connection = connect(endpoint) if endpoint else cls._connect_embedded()
             return cls._connection
 
     @classmethod
-    def _embedded_uri(cls) -> str:
-        if cls._embedded is None or not cls._embedded.is_alive:
-            cls._embedded = Embedded()
-        return cls._embedded.uri
+    def _connect_embedded(cls) -> Connection:
+        if cls._embedded is not None:
+            with contextlib.suppress(FlameError):  # dying, though its process may not have ended yet
+                if cls._embedded.is_alive:
+                    return connect(cls._embedded.uri)
+            cls._embedded.stop()
+        cls._embedded = Embedded()
+        return connect(cls._embedded.uri)
 
     @classmethod
     def _forked(cls) -> None:
