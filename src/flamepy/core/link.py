@@ -108,16 +108,8 @@ class Link:
     # -- sending
 
     def call(self, topic: str, payload: bytes | None, returns: Callable[[bytes], _T]) -> _T:
-        """Send a request and wait for its answer, read by returns. Raises FlameError.
-
-        Not from a future's callback: it would wait for the very thread that it runs on.
-        """
-        if threading.current_thread() is self._thread:
-            raise FlameError(
-                FlameErrorCode.INVALID_STATE,
-                f"{topic} waits for an answer and was called from a future's callback, which runs on the thread"
-                " that receives answers; call it from another thread",
-            )
+        """Send a request and wait for its answer, read by returns. Raises FlameError."""
+        self.check_may_wait(topic)
         call = _Call()
         with self._lock:
             self.request(topic, payload, call)
@@ -128,6 +120,15 @@ class Link:
         if call.response.aux1:
             raise error_of(call.response)
         return returns(call.response.payload or b"")
+
+    def check_may_wait(self, what: str) -> None:
+        """Raise FlameError INVALID_STATE on the I/O thread: whoever waits there waits for himself."""
+        if threading.get_ident() == self._thread.ident:
+            raise FlameError(
+                FlameErrorCode.INVALID_STATE,
+                f"{what} waits for an answer and was called from a future's callback, which runs on the thread"
+                " that receives answers; call it from another thread",
+            )
 
     def ask(self, topic: str, request: msgspec.Struct | None, returns: type[_T]) -> _T:
         """A control request: JSON there and back."""
@@ -216,6 +217,14 @@ class Link:
     # -- the I/O thread
 
     def _run(self) -> None:
+        error = OSError(errno.EIO, "its thread was ended by a future's callback")
+        try:
+            error = self._serve()
+        finally:
+            self._end(error)
+
+    def _serve(self) -> OSError:
+        """Send and receive until there is a reason not to; returns it."""
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         error: OSError | None = None
@@ -229,7 +238,7 @@ class Link:
                 self._flush()
             if ready.get(self._socket.fileno(), 0) & ~select.POLLOUT:
                 error = self._receive()
-        self._end(error or OSError(errno.ESHUTDOWN, "the connection was closed"))
+        return error or OSError(errno.ESHUTDOWN, "the connection was closed")
 
     def _receive(self) -> OSError | None:
         """Read once and hand over what it completes. Returns why the connection ended, if it did."""

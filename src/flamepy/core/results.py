@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flamepy.core.futures import LeanFuture, resolve
+from flamepy.core.futures import LeanFuture, resolve, tell_if_cancelled
 from flamepy.core.link import Link, error_of
 from flamepy.core.types import FlameError, FlameErrorCode, TaskState
 from flamepy.protocol import ResultBatch, SessionRef, SubmitBatch
@@ -107,6 +107,11 @@ class ResultStream:
             if self._ended is None:
                 self._ended = self._closed()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it takes no more tasks."""
+        return self._ended is not None
+
     def _closed(self) -> FlameError:
         return FlameError(FlameErrorCode.INVALID_STATE, f"session {self._session_id!r} is closed")
 
@@ -132,7 +137,7 @@ def _fail(future: LeanFuture | None, error: FlameError) -> None:
     try:
         future.set_exception(error)
     except InvalidStateError:
-        future.set_running_or_notify_cancel()
+        tell_if_cancelled(future)
 
 
 def _chunks(inputs: list[bytes | None]) -> list[list[bytes | None]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import time
 from collections.abc import Iterator
@@ -70,7 +71,11 @@ class Session:
         return self._stream.submit(_check_input(input_data))
 
     def invoke(self, input_data: bytes) -> bytes | None:
-        """Run one task and wait for its output. Raises as `run` and its future do."""
+        """Run one task and wait for its output.
+
+        Raises as `run` and its future do, and INVALID_STATE in a future's callback, which must not wait.
+        """
+        self._link.check_may_wait("invoke")
         return self._stream.submit(_check_input(input_data), is_urgent=True).result()
 
     def create_task(self, input_data: bytes) -> Task:
@@ -184,15 +189,16 @@ class TaskWatcher(Iterator[Task]):
     def __next__(self) -> Task:
         if self._is_over:
             raise StopIteration
+        self._link.check_may_wait("watch_task")
         answer = self._next_answer()
         if isinstance(answer, OSError):
             self._is_over = True
             raise FlameError(FlameErrorCode.INTERNAL, f"connection to {self._link.uri} is lost: {answer.strerror}")
         if answer.aux1:
             self._is_over = True
-            if error_of(answer).code is not FlameErrorCode.INTERNAL:
-                raise error_of(answer)
-            raise StopIteration
+            if answer.aux1 == errno.ENODATA:
+                raise StopIteration
+            raise error_of(answer)
         return task_of(msgspec.json.decode((answer.payload or b"").rstrip(b"\0"), type=TaskInfo))
 
     def _next_answer(self) -> Packet | OSError:
