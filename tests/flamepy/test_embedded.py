@@ -60,7 +60,7 @@ def folders(place: Place) -> list[Path]:
 def test_the_first_program_runs_as_it_stands(place: Place) -> None:
     status, stdout, stderr = run(place, AS_IN_THE_ISSUE)
     assert (status, stderr) == (0, "")
-    assert stdout.startswith("b'{\"message\":\"Completed on <")
+    assert stdout.startswith('b\'{"message":"Completed on <')
     assert place.processes() == []
     assert folders(place) == []
 
@@ -111,7 +111,7 @@ print([s.application for s in flamepy.list_sessions()])
 """
     status, stdout, stderr = run(place, program)
     assert (status, stderr) == (0, "")
-    assert stdout.splitlines()[0].startswith("b'{\"message\":\"Completed on <")
+    assert stdout.splitlines()[0].startswith('b\'{"message":"Completed on <')
     assert stdout.splitlines()[1] == "['actor', 'flmping']"
 
 
