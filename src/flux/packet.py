@@ -311,7 +311,7 @@ class Decoder:
         self._kept = bytearray()
         self._wanted = HEADER_SIZE
 
-    def feed(self, data: bytes) -> list[Packet]:
+    def feed(self, data: Buffer) -> list[Packet]:
         """The packets that data completes, in order.
 
         Raises StreamError, a ProtocolError that has the packets completed before the fault in the same

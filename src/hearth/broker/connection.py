@@ -14,7 +14,6 @@ import errno
 import logging
 from typing import TYPE_CHECKING
 
-from flux.connector import READ_BYTES
 from flux.packet import Decoder, ProtocolError, StreamError
 from hearth.broker.router import Port
 
@@ -66,17 +65,17 @@ class Connection(Port):
 
     def _on_readable(self) -> None:
         try:
-            data = self._stream.recv(READ_BYTES)
+            size = self._stream.recv_into(self._broker.read_buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self.close(f"read failed: {error}")
             return
-        if not data:
+        if not size:
             self.close(None)
         else:
             try:
-                packets = self._decoder.feed(data)
+                packets = self._decoder.feed(self._broker.read_buffer[:size])
             except StreamError as error:
                 self._broker.router.receive(self, error.packets)
                 self.close(str(error))
