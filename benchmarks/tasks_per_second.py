@@ -5,7 +5,8 @@ Beside us, in the same rounds: `ProcessPoolExecutor.submit`, and the bare pipe t
 task goes through three processes (client, daemon, executor), so one task is held against two round
 trips of a pipe. Both sides of each ratio are measured one right after the other, so that a busy machine
 hits both; the ratio is taken in each round. A pipe is two to three times faster when both its ends run
-on one core, and where they run is the kernel's choice: look at lowest and highest too, and at the load.
+on one core, and where they run is the kernel's choice, so the pipe is measured twice: as the kernel
+places it, and with its ends on two cores, as processes are that have work to do at the same time.
 Run: python benchmarks/tasks_per_second.py
 """  # noqa: D400 (a question)
 
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 import bench
 import msgspec
 import psutil
-from peers import noop, open_pipe, open_pool
+from peers import Pipe, noop, open_pipe, open_pool
 
 import flamepy
 from flamepy.protocol import InstanceStatus
@@ -57,6 +58,8 @@ class Round(msgspec.Struct):
     pool_rate: float
     invoke_s: list[float]
     pipe_s: list[float]
+    apart_s: list[float]
+    """As pipe_s, its two ends on two cores."""
 
 
 def rate(submit: Callable[[], Future[bytes | None]] | Callable[[], Future[bytes]], tasks: int) -> float:
@@ -84,16 +87,15 @@ def two_trips(pipe: Connection) -> None:
         pipe.recv_bytes()
 
 
-def measure(
-    session: flamepy.Session, pool: ProcessPoolExecutor, pipe: Connection, tasks: int, invocations: int
-) -> Round:
+def measure(session: flamepy.Session, pool: ProcessPoolExecutor, pipe: Pipe, tasks: int, invocations: int) -> Round:
     """One round of everything, each pair of rivals side by side."""
-    return Round(
-        session_rate=rate(lambda: session.run(DATA), tasks),
-        pool_rate=rate(lambda: pool.submit(noop, DATA), tasks // POOL_SHARE),
-        invoke_s=times(lambda: session.invoke(DATA), invocations),
-        pipe_s=times(lambda: two_trips(pipe), invocations),
-    )
+    session_rate = rate(lambda: session.run(DATA), tasks)
+    pool_rate = rate(lambda: pool.submit(noop, DATA), tasks // POOL_SHARE)
+    invoke_s = times(lambda: session.invoke(DATA), invocations)
+    pipe_s = times(lambda: two_trips(pipe.end), invocations)
+    with pipe.on_two_cores():
+        apart_s = times(lambda: two_trips(pipe.end), invocations)
+    return Round(session_rate, pool_rate, invoke_s, pipe_s, apart_s)
 
 
 def measure_rounds(options: Options) -> Iterator[Round]:
@@ -133,6 +135,7 @@ def figures(rounds: list[Round], growth_bytes: float) -> list[bench.Figure]:
     invoke_us = [bench.percentile(one.invoke_s, 50) * 1e6 for one in rounds]
     slowest_us = [bench.percentile(one.invoke_s, 99) * 1e6 for one in rounds]
     pipe_us = [bench.percentile(one.pipe_s, 50) * 1e6 for one in rounds]
+    apart_us = [bench.percentile(one.apart_s, 50) * 1e6 for one in rounds]
     growth = [growth_bytes / 2**20]
     return [
         figure("Session.run", "tasks/s", [one.session_rate for one in rounds]),
@@ -141,9 +144,15 @@ def figures(rounds: list[Round], growth_bytes: float) -> list[bench.Figure]:
         figure("Session.invoke p50", "µs", invoke_us),
         figure("Session.invoke p99", "µs", slowest_us),
         figure("two pipe trips p50", "µs", pipe_us),
-        figure("invoke : two pipe trips", "x", [a / b for a, b in zip(invoke_us, pipe_us, strict=True)], at_most=2),
+        figure("invoke : two pipe trips", "x", _ratios(invoke_us, pipe_us), at_most=2),
+        figure("two pipe trips between two cores p50", "µs", apart_us),
+        figure("invoke : two pipe trips between two cores", "x", _ratios(invoke_us, apart_us), at_most=2),
         figure(f"daemon, {QUEUED_TASKS:,} queued", "MiB", growth, at_most=150),
     ]
+
+
+def _ratios(ours: list[float], theirs: list[float]) -> list[float]:
+    return [a / b for a, b in zip(ours, theirs, strict=True)]
 
 
 def main() -> None:
