@@ -7,6 +7,7 @@ response is handed back along that stack. Events get one total order here.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from typing import TYPE_CHECKING, Protocol
 
@@ -106,18 +107,18 @@ class Router:
             del self.registered[name]
         port.services.clear()
         for (service_part, _, _), asked in port.owed.items():
-            self._to_service(
-                Packet(
-                    FLUX_MSGTYPE_REQUEST,
-                    (asked.flags | FLUX_MSGFLAG_NORESPONSE) & ~FLUX_MSGFLAG_STREAMING,
-                    asked.userid,
-                    asked.rolemask,
-                    asked.aux1,
-                    asked.aux2,
-                    list(asked.routes or ()),
-                    f"{service_part}.disconnect" if service_part else "disconnect",
-                )
+            notice = Packet(
+                FLUX_MSGTYPE_REQUEST,
+                (asked.flags | FLUX_MSGFLAG_NORESPONSE) & ~FLUX_MSGFLAG_STREAMING,
+                asked.userid,
+                asked.rolemask,
+                asked.aux1,
+                asked.aux2,
+                list(asked.routes or ()),
+                f"{service_part}.disconnect" if service_part else "disconnect",
             )
+            with contextlib.suppress(ServiceError):  # the service is gone, or there never was one
+                self._to_service(notice)
         port.owed.clear()
 
     # -- messages from a connection
