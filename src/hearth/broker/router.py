@@ -40,6 +40,7 @@ __all__ = ["BuiltinService", "Port", "Router"]
 _SERVICE_PART_MAX = 255 - len(".disconnect")
 _REMEMBERED_SERVICES_MAX = 4096  # disconnect notices owed by one connection; far above any real client
 _SEEN_MAX = 1024
+_SEEN_TOPIC_MAX = 255  # a method name may be as long as a message; such a one is not worth keeping
 
 
 class Port:
@@ -52,7 +53,7 @@ class Port:
         self.owed: dict[tuple[str, int, int], Packet] = {}
         """For each service asked, the first request: whom to tell when the connection ends."""
         self.seen: set[str] = set()
-        """Topics already entered in `owed`, so that a repeated request costs one look-up."""
+        """Topics to any node already entered in `owed`, so that a repeated request costs one look-up."""
 
     def send(self, data: bytes) -> None:
         """Queue one framed message for this connection."""
@@ -150,7 +151,7 @@ class Router:
             self._answer_as_connector(port, packet, method)
             return
         try:
-            if topic not in port.seen and not packet.flags & FLUX_MSGFLAG_NORESPONSE:
+            if not packet.flags & FLUX_MSGFLAG_NORESPONSE and (not _is_to_anyone(packet) or topic not in port.seen):
                 self._remember(port, packet)
             service = self._to_service(packet)
         except ServiceError as error:
@@ -176,7 +177,7 @@ class Router:
                 packet.aux2,
                 list(packet.routes or ()),
             )
-        if packet.aux1 == FLUX_NODEID_ANY and not packet.flags & FLUX_MSGFLAG_UPSTREAM:
+        if _is_to_anyone(packet) and len(topic) <= _SEEN_TOPIC_MAX:
             if len(port.seen) >= _SEEN_MAX:
                 port.seen.clear()
             port.seen.add(topic)
@@ -280,6 +281,10 @@ class Router:
             raise ServiceError(errno.ENOENT)
         port.services.discard(name)
         del self.registered[name]
+
+
+def _is_to_anyone(packet: Packet) -> bool:
+    return packet.aux1 == FLUX_NODEID_ANY and not packet.flags & FLUX_MSGFLAG_UPSTREAM
 
 
 class _Topic(msgspec.Struct):
