@@ -164,7 +164,7 @@ class Router:
         """Note the first request to each service, for the disconnect notice."""
         topic = packet.topic or ""
         service_part = topic.rpartition(".")[0]
-        if len(service_part.encode()) > _SERVICE_PART_MAX:
+        if len(_bytes_of(service_part)) > _SERVICE_PART_MAX:
             raise ServiceError(errno.EINVAL, f"service part of the topic is over {_SERVICE_PART_MAX} bytes")
         key = (service_part, packet.aux1, packet.flags & FLUX_MSGFLAG_UPSTREAM)
         if key not in port.owed and len(port.owed) < _REMEMBERED_SERVICES_MAX:
@@ -221,7 +221,8 @@ class Router:
 
     def respond_error(self, request: Packet, errnum: int, text: str | None = None) -> None:
         """Answer that it failed; text None leaves the errno to speak for itself."""
-        self.respond(request, None if text is None else text.encode() + b"\0", errnum or errno.EINVAL)
+        payload = None if text is None else _bytes_of(text) + b"\0"
+        self.respond(request, payload, errnum or errno.EINVAL)
 
     def port_of(self, request: Packet) -> Port | None:
         """The connection that a request came through, None if it has ended."""
@@ -281,6 +282,11 @@ class Router:
             raise ServiceError(errno.ENOENT)
         port.services.discard(name)
         del self.registered[name]
+
+
+def _bytes_of(text: str) -> bytes:
+    """The bytes of a text made from a topic, which need not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _is_to_anyone(packet: Packet) -> bool:
