@@ -35,10 +35,11 @@ from hearth.broker.subscriptions import Subscriptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BuiltinService", "Port", "Router"]
+__all__ = ["BuiltinService", "Port", "Router", "cut_text"]
 
 _SERVICE_PART_MAX = 255 - len(".disconnect")
 _REMEMBERED_SERVICES_MAX = 4096  # disconnect notices owed by one connection; far above any real client
+_ENOSYS_TEXT_MAX = 63
 _SEEN_MAX = 1024
 _SEEN_TOPIC_MAX = 255  # a method name may be as long as a message; such a one is not worth keeping
 
@@ -195,7 +196,7 @@ class Router:
             return None
         port = self.registered.get(name)
         if port is None:
-            raise ServiceError(errno.ENOSYS, f"No service matching {topic} is registered"[:63])
+            raise ServiceError(errno.ENOSYS, cut_text(f"No service matching {topic} is registered", _ENOSYS_TEXT_MAX))
         if not dot:
             raise ServiceError(errno.ENOSYS)
         port.send(wire.encode(packet))
@@ -282,6 +283,11 @@ class Router:
             raise ServiceError(errno.ENOENT)
         port.services.discard(name)
         del self.registered[name]
+
+
+def cut_text(text: str, most_bytes: int) -> str:
+    """As much of the front of an error text as the C broker's buffers hold."""
+    return _bytes_of(text)[:most_bytes].decode("utf-8", "surrogateescape")
 
 
 def _bytes_of(text: str) -> bytes:
