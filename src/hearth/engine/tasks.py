@@ -6,6 +6,7 @@ This is the hot path: work on whole batches, no object per task beyond the task 
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -148,10 +149,14 @@ class Tasks:
         """Tasks that an executor held but did not do wait again, in their old order."""
         session = executor.session
         tasks = [executor.in_flight.pop(task_id) for task_id in task_ids if task_id in executor.in_flight]
+        if not tasks:
+            return tasks
         for task in tasks:
             task.state = _returned[task.state]
         session.running -= len(tasks)
-        session.pending.extendleft(reversed(tasks))
+        _merge(session.pending, tasks)
+        if session.watchers:
+            self._tell_watchers(session, tasks)
         self._state.to_dispatch[session.id] = session
         return tasks
 
@@ -274,9 +279,22 @@ class Tasks:
     def _tell_watchers(self, session: Session, tasks: list[Task]) -> None:
         for task in tasks:
             for watcher in session.watchers.get(task.id, ()):
-                self._state.actions.append(TellWatcher(watcher, session, task))
+                self._state.actions.append(TellWatcher(watcher, session, copy.copy(task)))
             if task.state >= TaskState.SUCCEED:
                 session.watchers.pop(task.id, None)
+
+
+def _merge(pending: deque[Task], returned: list[Task]) -> None:
+    """Put tasks back among those that wait, which are in the order of their ids and stay so.
+
+    Only tasks that were returned before can wait in front of these, so few are moved.
+    """
+    last = max(task.id for task in returned)
+    front = list(returned)
+    while pending and pending[0].id < last:
+        front.append(pending.popleft())
+    front.sort(key=lambda task: task.id, reverse=True)
+    pending.extendleft(front)
 
 
 def _take(pending: deque[Task], executor: Executor, most: int) -> list[Task]:
