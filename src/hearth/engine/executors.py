@@ -69,6 +69,7 @@ class Executors:
             session.bind_failures = 0
         if report.returned:
             self._tasks.put_back(executor, report.returned)
+            executor.window.close()
         if session.pending:
             self._state.to_dispatch[session.id] = session
         elif executor.is_idle:
