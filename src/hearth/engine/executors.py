@@ -72,7 +72,7 @@ class Executors:
             executor.window.close()
         if session.pending:
             self._state.to_dispatch[session.id] = session
-        elif executor.is_idle:
+        if executor.is_idle:
             self._fell_idle(executor, now)
 
     def _enter_failed(self, executor: Executor, failure: str, now: float) -> None:
@@ -156,7 +156,7 @@ class Executors:
 
     def _fell_idle(self, executor: Executor, now: float) -> None:
         executor.idle_since = now
-        if self._state.is_short:
+        if self._state.is_short and not executor.session.pending:
             self._state.is_placement_due = True
         if not executor.idle_check_pending:
             executor.idle_check_pending = True
@@ -167,7 +167,7 @@ class Executors:
         executor.idle_check_pending = False
         session = executor.session
         if not executor.is_idle or session.alive <= session.spec.min_instances:
-            return
+            return  # it comes here again when it has worked
         until = executor.idle_since + self._delay_release(executor)
         if until <= now:
             self.dismiss(executor, now)
