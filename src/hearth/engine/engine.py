@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flamepy.core.types import Shim
+from flamepy.core.types import SessionState, Shim
 from hearth.engine.executors import Executors
 from hearth.engine.lifecycle import ExecutorState
 from hearth.engine.model import Resources
@@ -84,7 +84,7 @@ class Engine:
         state = self.state
         leaving = Resources(0, 0, 0)
         for executor in list(state.executors.values()):
-            if executor.session.id not in state.open_sessions:
+            if executor.session.state is SessionState.CLOSED:
                 self.executors.dismiss(executor, now)
             if executor.state in (ExecutorState.UNBINDING, ExecutorState.RELEASING):
                 leaving = leaving.plus(executor.session.resources)
