@@ -42,6 +42,7 @@ class Tasks:
         self._state = state
         self._finished: deque[Task] = deque()
         """Those whose data may be dropped, oldest first."""
+        self._finished_bytes = 0
         self.held_bytes = 0
         """Inputs and outputs in memory."""
 
@@ -77,19 +78,21 @@ class Tasks:
         return first
 
     def _make_room(self, size: int) -> None:
+        """Drop the data of finished tasks until size more fits; none at all if that would not be enough."""
         limit = self._state.limits.held_bytes
-        finished = self._finished
-        while finished and self.held_bytes + size > limit:
-            task = finished.popleft()
-            self.held_bytes -= task.size_bytes
-            task.input = task.output = None
-            task.is_forgotten = True
-        if self.held_bytes + size > limit:
+        waiting = self.held_bytes - self._finished_bytes
+        if waiting + size > limit:
             raise FlameError(
                 FlameErrorCode.INVALID_STATE,
-                f"the instance holds {self.held_bytes} bytes of waiting tasks, {size} more would pass its limit"
+                f"the instance holds {waiting} bytes of waiting tasks, {size} more would pass its limit"
                 f" of {limit}; wait for results before submitting more",
             )
+        while self.held_bytes + size > limit:
+            task = self._finished.popleft()
+            self.held_bytes -= task.size_bytes
+            self._finished_bytes -= task.size_bytes
+            task.input = task.output = None
+            task.is_forgotten = True
 
     def refuse(self, subscription: Subscription, first_number: int, count: int, error: FlameError) -> None:
         """Tell a client, on its stream, that these submissions became no tasks."""
@@ -200,10 +203,12 @@ class Tasks:
         return len(tasks)
 
     def forget_session(self, session: Session) -> None:
-        """The session's record goes; its data no longer counts."""
+        """The record of a closed session goes; its data no longer counts."""
         gone = set(map(id, session.tasks))
         self._finished = deque(task for task in self._finished if id(task) not in gone)
-        self.held_bytes -= sum(task.size_bytes for task in session.tasks)
+        held = sum(task.size_bytes for task in session.tasks)
+        self.held_bytes -= held
+        self._finished_bytes -= held
 
     # -- out
 
@@ -211,6 +216,7 @@ class Tasks:
         """These have their final state: put it on the streams of those who asked."""
         self._finished += tasks
         for task in tasks:
+            self._finished_bytes += task.size_bytes
             subscription = task.subscription
             if subscription is not None and subscription.is_live:
                 if not subscription.is_ready:
