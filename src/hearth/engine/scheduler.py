@@ -52,7 +52,9 @@ def make_plan(
             free = free.minus(session.resources)
     if short:
         plan.is_short = True
-        plan.release = _make_room(short[0], sessions, free.plus(leaving))
+        room = free.plus(leaving)
+        # The first that can be helped; one that is too big for what others could give stands in nobody's way.
+        plan.release = next(filter(None, (_make_room(session, sessions, room) for session in short)), [])
     return plan
 
 
