@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import FlameError, FlameErrorCode, TaskState
@@ -264,9 +263,12 @@ class Tasks:
         return session, session.tasks[task_id - 1]
 
     def page(self, session_id: str, after: int, limit: int) -> tuple[Session, list[Task]]:
-        """Tasks in the order of their ids, from after + 1 on. Raises FlameError NOT_FOUND."""
+        """Tasks in the order of their ids, from after + 1 on. Raises FlameError NOT_FOUND or INVALID_ARGUMENT."""
         session = self._state.session(session_id)
-        return session, list(islice(session.tasks, max(0, after), max(0, after) + limit))
+        if limit < 1:
+            raise FlameError(FlameErrorCode.INVALID_ARGUMENT, f"limit of a page of tasks is {limit}, want 1 or more")
+        after = max(0, after)
+        return session, session.tasks[after : after + limit]
 
     def watch(self, session_id: str, task_id: int, watcher: Hashable) -> tuple[Session, Task]:
         """The task as it is now; until it has ended the watcher is told of each new state."""
