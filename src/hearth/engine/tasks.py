@@ -281,8 +281,10 @@ class Tasks:
         """Tell the watcher no more."""
         session = self._state.sessions.get(session_id)
         watchers = session.watchers.get(task_id, []) if session is not None else []
-        if watcher in watchers:
+        if session is not None and watcher in watchers:
             watchers.remove(watcher)
+            if not watchers:
+                del session.watchers[task_id]
 
     def _tell_watchers(self, session: Session, tasks: list[Task]) -> None:
         for task in tasks:
