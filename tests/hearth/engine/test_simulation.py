@@ -20,7 +20,7 @@ from tests.hearth.engine.driver import GIB, Habits, Stream, World
 if TYPE_CHECKING:
     from hearth.engine.model import Session
 
-STEPS = 500
+STEPS = 300
 CPUS = 6
 LIMITS = Limits(delay_release_s=5.0, attach_s=8.0, leave_s=2.0, held_bytes=20_000)
 SOUND = Habits(start_s=0.05, enter_s=0.01, task_s=0.01, leave_s=0.01)
@@ -126,7 +126,7 @@ class Hour:
         if session is None:
             return
         stream = self.chance.choice([None, *self.streams[session.id]])
-        count = self.chance.choice([1, 1, 3, 20, 60])
+        count = self.chance.choice([1, 1, 3, 10, 30])
         try:
             first = self.world.submit(count, session.id, stream, data=bytes(self.chance.choice([0, 10, 200])))
         except FlameError:
