@@ -67,9 +67,15 @@ class Connection(Port):
             data = self._stream.recv(_READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return
+        except ConnectionResetError:  # it hung up with answers unread
+            self.close(None)
         except OSError as error:
             self.close(f"read failed: {error}")
-            return
+        else:
+            self._take(data)
+        self._broker.settle()
+
+    def _take(self, data: bytes) -> None:
         if not data:
             self.close(None)
         else:
@@ -83,7 +89,6 @@ class Connection(Port):
             else:
                 if packets:
                     self._broker.router.receive(self, packets)
-        self._broker.settle()
 
     def hold(self) -> None:
         """One more reason not to read from this peer."""
