@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -108,10 +109,8 @@ class Broker:
         pid, uid, _ = _UCRED.unpack(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
         credentials = self._access.admit(uid)
         answer = b"\0" if credentials else bytes([errno.EPERM])
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it is gone already, but what it sent is still to be read
             stream.send(answer)  # one byte into an empty socket buffer never blocks
-        except OSError:
-            credentials = None
         if credentials is None:
             log.warning("uid %d (pid %d) was turned away", uid, pid)
             stream.close()
