@@ -7,6 +7,8 @@ import errno
 import random
 import socket
 import struct
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -263,9 +265,6 @@ def test_a_daemon_without_free_file_descriptors_serves_who_is_there_and_recovers
 
 
 def test_a_second_daemon_leaves_the_folder_of_the_first_alone(daemon: Daemon, witness: RawClient) -> None:
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "hearth", "up", "--rundir", str(daemon.rundir)]
     second = subprocess.run(command, capture_output=True, timeout=20, check=False)
     assert second.returncode == 1
