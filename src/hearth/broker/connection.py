@@ -78,17 +78,17 @@ class Connection(Port):
     def _take(self, data: bytes) -> None:
         if not data:
             self.close(None)
+            return
+        try:
+            packets = self._decoder.feed(data)
+        except StreamError as error:
+            self._broker.router.receive(self, error.packets)
+            self.close(str(error))
+        except ProtocolError as error:
+            self.close(str(error))
         else:
-            try:
-                packets = self._decoder.feed(data)
-            except StreamError as error:
-                self._broker.router.receive(self, error.packets)
-                self.close(str(error))
-            except ProtocolError as error:
-                self.close(str(error))
-            else:
-                if packets:
-                    self._broker.router.receive(self, packets)
+            if packets:
+                self._broker.router.receive(self, packets)
 
     def hold(self) -> None:
         """One more reason not to read from this peer."""
