@@ -41,9 +41,10 @@ class Tasks:
         self._state = state
         self._finished: deque[Task] = deque()
         """Those whose data may be dropped, oldest first."""
-        self._finished_bytes = 0
         self.held_bytes = 0
         """Inputs and outputs in memory."""
+        self.waiting_bytes = 0
+        """Of these, the inputs of tasks that have not ended: they cannot be dropped."""
 
     # -- in
 
@@ -64,6 +65,7 @@ class Tasks:
         size = sum(len(data) for data in inputs if data is not None)
         self._make_room(size)
         self.held_bytes += size
+        self.waiting_bytes += size
         tasks = session.tasks
         first = len(tasks) + 1
         new = [Task(first + index, first_number + index, data, subscription, now) for index, data in enumerate(inputs)]
@@ -79,17 +81,15 @@ class Tasks:
     def _make_room(self, size: int) -> None:
         """Drop the data of finished tasks until size more fits; none at all if that would not be enough."""
         limit = self._state.limits.held_bytes
-        waiting = self.held_bytes - self._finished_bytes
-        if waiting + size > limit:
+        if self.waiting_bytes + size > limit:
             raise FlameError(
                 FlameErrorCode.INVALID_STATE,
-                f"the instance holds {waiting} bytes of waiting tasks, {size} more would pass its limit"
+                f"the instance holds {self.waiting_bytes} bytes of waiting tasks, {size} more would pass its limit"
                 f" of {limit}; wait for results before submitting more",
             )
         while self.held_bytes + size > limit:
             task = self._finished.popleft()
             self.held_bytes -= task.size_bytes
-            self._finished_bytes -= task.size_bytes
             task.input = task.output = None
             task.is_forgotten = True
 
@@ -205,9 +205,7 @@ class Tasks:
         """The record of a closed session goes; its data no longer counts."""
         gone = set(map(id, session.tasks))
         self._finished = deque(task for task in self._finished if id(task) not in gone)
-        held = sum(task.size_bytes for task in session.tasks)
-        self.held_bytes -= held
-        self._finished_bytes -= held
+        self.held_bytes -= sum(task.size_bytes for task in session.tasks)
 
     # -- out
 
@@ -215,7 +213,8 @@ class Tasks:
         """These have their final state: put it on the streams of those who asked."""
         self._finished += tasks
         for task in tasks:
-            self._finished_bytes += task.size_bytes
+            if task.input is not None:
+                self.waiting_bytes -= len(task.input)
             subscription = task.subscription
             if subscription is not None and subscription.is_live:
                 if not subscription.is_ready:

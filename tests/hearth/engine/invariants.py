@@ -11,7 +11,7 @@ from hearth.engine.model import Resources
 
 if TYPE_CHECKING:
     from hearth.engine.engine import Engine
-    from hearth.engine.model import Executor, Session
+    from hearth.engine.model import Executor, Session, Task
 
 
 def check_engine(engine: Engine, now: float) -> None:
@@ -33,8 +33,14 @@ def check_engine(engine: Engine, now: float) -> None:
     assert state.open_sessions == {s.id: s for s in state.sessions.values() if s.state is SessionState.OPEN}
     held = sum(task.size_bytes for session in state.sessions.values() for task in session.tasks)
     assert engine.tasks.held_bytes == held, "held bytes are miscounted"
+    waiting = sum(len(task.input or b"") for session in state.open_sessions.values() for task in _unfinished(session))
+    assert engine.tasks.waiting_bytes == waiting, "waiting bytes are miscounted"
     assert state.next_deadline is None or state.next_deadline > now, "something due was not done"
     assert not state.actions, "actions were left behind"
+
+
+def _unfinished(session: Session) -> list[Task]:
+    return [task for task in session.tasks if task.state < TaskState.SUCCEED]
 
 
 def _check_session(session: Session) -> None:
