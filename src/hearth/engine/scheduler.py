@@ -79,8 +79,6 @@ def _make_room(short: Session, sessions: list[Session], free: Resources) -> list
 
 
 def _surplus(session: Session) -> list[Executor]:
-    """The session's idle executors beyond its minimum, longest idle first."""
-    if session.pending:
-        return []
+    """The session's idle executors beyond its minimum, longest idle first. Whoever is idle has no tasks waiting."""
     idle = sorted((e for e in session.executors.values() if e.is_idle), key=lambda executor: executor.idle_since)
     return idle[: max(0, session.alive - session.spec.min_instances)]
