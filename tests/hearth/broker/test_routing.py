@@ -107,6 +107,21 @@ def test_a_built_in_answer_carries_the_brokers_credentials_and_the_requests_flag
     assert answer.flags & FLUX_MSGFLAG_STREAMING
 
 
+def test_a_built_in_service_may_answer_one_request_many_times(client: Client, router: Router) -> None:
+    request = ask("stream.x", routes=[client.uuid, "user"], flags=FLUX_MSGFLAG_STREAMING)
+    router.respond(request, b"1")
+    router.respond(request, b"2")
+    router.respond_error(request, errno.ENODATA)
+    router.respond_error(request, 0)
+    assert [(answer.payload, answer.aux1) for answer in client.got] == [
+        (b"1", 0),
+        (b"2", 0),
+        (None, errno.ENODATA),
+        (None, errno.EINVAL),
+    ]
+    assert all(answer.routes == ["user"] for answer in client.got)
+
+
 # -- where a request may not go
 
 

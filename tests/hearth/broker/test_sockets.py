@@ -34,9 +34,9 @@ def daemon() -> Iterator[Daemon]:
 
 @pytest.fixture
 def witness(daemon: Daemon) -> Iterator[RawClient]:
-    """A client that is there all the time and must be served before and after."""
+    """A client that is there all the time, alone at first, and must be served before and after."""
     with daemon.connect() as client:
-        assert client.is_served()
+        wait_until(lambda: daemon.connections(client) == 1)
         yield client
         assert client.is_served()
 
@@ -104,10 +104,9 @@ def test_what_came_whole_before_the_nonsense_is_answered_or_published(daemon: Da
 
 @pytest.mark.parametrize("cut_at", [1, 4, 7, 8, 9, 20, len(PING) - 1])
 def test_who_sends_half_a_message_and_hangs_up_is_forgotten(daemon: Daemon, witness: RawClient, cut_at: int) -> None:
-    before = daemon.connections(witness)
     with daemon.connect() as client:
         client.socket.sendall(PING[:cut_at])
-    wait_until(lambda: daemon.connections(witness) == before)
+    wait_until(lambda: daemon.connections(witness) == 1)
 
 
 def test_a_message_may_come_byte_by_byte(daemon: Daemon) -> None:

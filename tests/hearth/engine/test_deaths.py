@@ -123,3 +123,24 @@ def test_a_session_whose_warm_executor_dies_gets_another() -> None:
     world.run(1.0)
     assert session.alive == 2
     assert all(executor.is_idle for executor in session.executors.values())
+
+
+def test_nothing_joins_a_suspect_task_however_wide_the_window() -> None:
+    world = World(cpus=2, habits=Habits(task_s=1e-5))
+    world.session()
+    world.submit(100)
+    world.run_until(world.is_done)
+    first, second = world.alive
+    first.habits = second.habits = Habits(task_s=None)
+    world.submit(4)
+    world.kill(first.id)  # its two tasks come back; the other finishes its own and gets them one by one
+    for _ in range(3):
+        done = [(task.id, b"", None) for task in second.waiting]
+        second.waiting.clear()
+        world.report(second, CompletionBatch(second.id, done=list(done), busy_s=1e-5))
+        world.settle()
+        world.submit(3)
+        if all(not task.is_suspect for task in second.waiting):
+            break
+        assert len(second.waiting) == 1
+    assert second.worked[-1] > 104

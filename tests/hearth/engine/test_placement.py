@@ -243,6 +243,25 @@ def test_an_executor_passed_over_in_the_batch_in_which_it_entered_leaves_too() -
     assert session.alive == 0
 
 
+def test_an_executor_passed_over_makes_room_at_once_when_another_session_waits() -> None:
+    world = World(cpus=2, habits=Habits(task_s=None))
+    world.next_habits.append(Habits(task_s=None))
+    world.next_habits.append(Habits(enter_s=None))
+    world.session("keeper")
+    world.submit(2, "keeper")
+    world.run(1.0)
+    first, second = world.alive
+    world.habits = Habits()
+    world.session("other")
+    world.submit(1, "other")
+    world.report(second, CompletionBatch(second.id, entered=True))
+    world.report(first, CompletionBatch(first.id, done=[(1, b"", None)]))
+    world.settle()
+    world.run_until(lambda: world.is_done("other"), within_s=5.0)
+    assert first.is_alive
+    assert not second.is_alive
+
+
 def test_a_task_that_comes_as_the_idle_time_runs_out_is_done_by_the_executor_that_is_there() -> None:
     """It was dismissed in the very step that brought the task."""
     world = World(cpus=1, limits=Limits(delay_release_s=10.0))
