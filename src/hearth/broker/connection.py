@@ -32,6 +32,7 @@ HARD_MARK_BYTES = 64 << 20
 """A reader who is slow for a while (20 MB of events have been seen) is served; one who never reads is cut."""
 
 _READ_BYTES = 256 << 10
+_READS_MAX = 8  # then it is the turn of others
 _JOIN_MAX_BYTES = 128 << 10  # joining small messages beats a vector of many; large ones are not worth a copy
 _VECTOR_MAX = 64
 
@@ -63,17 +64,43 @@ class Connection(Port):
     # -- reading
 
     def _on_readable(self) -> None:
+        """Read all that is there: of a peer that hung up with answers unread, uvloop tells once, and never again."""
+        for _ in range(_READS_MAX):
+            if self._holds or not self._read():
+                break
+        else:
+            self._loop.call_soon(self._on_readable)
+        self._broker.settle()
+
+    def _read(self) -> bool:
+        """Take one read. False when nothing more is there, for now or for ever."""
+        if self.is_closed:
+            return False
         try:
             data = self._stream.recv(_READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except ConnectionResetError:  # it hung up with answers unread
             self.close(None)
         except OSError as error:
             self.close(f"read failed: {error}")
         else:
             self._take(data)
-        self._broker.settle()
+        return not self.is_closed
+
+    def _on_lost_reader(self) -> None:
+        """Nobody takes what we write. What the peer sent before is still to be read, up to its EOF.
+
+        Watched anew, since uvloop gives a socket up after an error, whatever is registered in the callback.
+        """
+        if self.is_closed:
+            return
+        self._loop.remove_writer(self._stream)
+        self._writer_added = False
+        self._loop.remove_reader(self._stream)
+        if not self._holds:
+            self._loop.add_reader(self._stream, self._on_readable)
+            self._on_readable()
 
     def _take(self, data: bytes) -> None:
         if not data:
@@ -173,6 +200,7 @@ class Connection(Port):
             if error.errno not in (errno.EPIPE, errno.ECONNRESET):
                 log.warning("%r: write failed: %s", self, error)
             self._drop(self._queued)
+            self._loop.call_soon(self._on_lost_reader)
         if self._held and not self.is_congested:
             held, self._held = self._held, set()
             for peer in held:

@@ -143,6 +143,15 @@ def test_a_message_of_twenty_megabytes_goes_there_and_back(daemon: Daemon, witne
         assert json_of(client.ask("broker.ping", {"pad": pad}))["pad"] == pad
 
 
+def test_what_was_sent_before_a_hang_up_counts_although_answers_are_stuck(daemon: Daemon, witness: RawClient) -> None:
+    assert witness.ask("event.subscribe", {"topic": "stuck"}).aux1 == 0
+    with daemon.connect() as client:
+        client.say(ask("broker.ping", {"pad": "x" * 20_000_000}))
+        client.socket.recv(1, socket.MSG_PEEK)  # the answer has begun to come, more than we are owed at once
+        client.say(wire.event("stuck"))
+    assert witness.hear().topic == "stuck"
+
+
 @pytest.mark.parametrize("handshake", [True, False])
 def test_an_event_is_published_although_its_sender_is_gone(daemon: Daemon, witness: RawClient, handshake: bool) -> None:
     assert witness.ask("event.subscribe", {"topic": "hasty"}).aux1 == 0
@@ -243,6 +252,22 @@ def test_who_floods_a_service_that_does_not_read_is_slowed_down_and_nobody_is_cu
         for _ in range(sent):
             assert service.hear().topic == "slow.x"
         assert "cut off" not in daemon.log
+
+
+def test_who_asks_without_reading_the_answers_is_slowed_down_and_loses_none() -> None:
+    with running_daemon() as daemon, daemon.connect() as flooder, daemon.connect() as other:
+        before = daemon.peak_bytes
+        flooder.socket.settimeout(0.5)  # how long nothing may move before we take it for standing still
+        data = b"".join(wire.encode(ask("broker.ping", {"pad": "x" * 100_000}, tag)) for tag in range(1, 1001))
+        sent = 0
+        with contextlib.suppress(BlockingIOError, TimeoutError):
+            while sent < len(data):
+                sent += flooder.socket.send(data[sent : sent + (64 << 10)])
+        assert sent < len(data) // 2, "it was not slowed down"
+        assert other.is_served()
+        assert (daemon.peak_bytes - before) // MIB < 64
+        whole = sent * 1000 // len(data) - 1
+        assert [flooder.hear().aux2 for _ in range(whole)] == list(range(1, whole + 1))
 
 
 def test_a_daemon_without_free_file_descriptors_serves_who_is_there_and_recovers() -> None:

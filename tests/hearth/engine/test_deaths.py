@@ -144,3 +144,14 @@ def test_nothing_joins_a_suspect_task_however_wide_the_window() -> None:
             break
         assert len(second.waiting) == 1
     assert second.worked[-1] > 104
+
+
+def test_an_instance_that_always_dies_idle_is_not_started_for_ever() -> None:
+    world = World()
+    session = world.session(min_instances=1)
+    for _ in range(10):
+        world.run(5.0)
+        for process in world.alive:
+            world.kill(process.id)
+    assert len(world.launches) == 5
+    assert session.gave_up is not None
