@@ -60,7 +60,10 @@ ERRNO_OF_CODE: Final = {
 }
 """The errno that a FlameErrorCode travels as. Any other errno arrives as INTERNAL."""
 
-CODE_OF_ERRNO: Final = {errnum: code for code, errnum in ERRNO_OF_CODE.items()}
+CODE_OF_ERRNO: Final = {
+    **{errnum: code for code, errnum in ERRNO_OF_CODE.items()},
+    errno.EPROTO: FlameErrorCode.INVALID_ARGUMENT,  # a value of the wrong type, which only the caller can have put in
+}
 
 
 # -- applications

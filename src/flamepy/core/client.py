@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from flamepy.core.config import FlameClientTls, FlameContext
@@ -64,7 +66,8 @@ class Connection:
     def __init__(self, addr: str, link: Link) -> None:
         self.addr = addr
         self.link = link
-        self._streams: dict[str, ResultStream] = {}
+        self._streams: weakref.WeakValueDictionary[str, ResultStream] = weakref.WeakValueDictionary()
+        """By session, as long as somebody holds the session or waits for its results."""
         self._streams_lock = threading.Lock()
 
     # -- applications
@@ -138,7 +141,7 @@ class Connection:
     def _session(self, info: SessionInfo) -> Session:
         with self._streams_lock:
             stream = self._streams.get(info.session)
-            if stream is None:
+            if stream is None or stream.has_ended:  # an id may come back after its application was unregistered
                 stream = self._streams[info.session] = ResultStream(self.link, info.session)
         return Session(self, info, stream)
 
@@ -203,14 +206,19 @@ class ConnectionInstance:
         """
         with cls._lock:
             if cls._connection is None or cls._connection.link.is_lost:
-                cls._connection = connect(FlameContext().endpoint or cls._embedded_uri())
+                endpoint = FlameContext().endpoint
+                cls._connection = connect(endpoint) if endpoint else cls._connect_embedded()
             return cls._connection
 
     @classmethod
-    def _embedded_uri(cls) -> str:
-        if cls._embedded is None or not cls._embedded.is_alive:
-            cls._embedded = Embedded()
-        return cls._embedded.uri
+    def _connect_embedded(cls) -> Connection:
+        if cls._embedded is not None:
+            with contextlib.suppress(FlameError):  # dying, though its process may not have ended yet
+                if cls._embedded.is_alive:
+                    return connect(cls._embedded.uri)
+            cls._embedded.stop()
+        cls._embedded = Embedded()
+        return connect(cls._embedded.uri)
 
     @classmethod
     def _forked(cls) -> None:

@@ -33,7 +33,12 @@ class FlameContext:
     def __post_init__(self) -> None:
         self.path = Path.home() / ".flame" / DEFAULT_FLAME_CONF
         cluster = _current_context(self.path).get("cluster") or {}
-        self.endpoint = os.environ.get("FLAME_ENDPOINT") or cluster.get("endpoint")
+        if not isinstance(cluster, dict):
+            raise _invalid(self.path, f"cluster is no mapping: {cluster!r}")
+        endpoint = cluster.get("endpoint")
+        if endpoint is not None and not isinstance(endpoint, str):
+            raise _invalid(self.path, f"cluster.endpoint is no text: {endpoint!r}")
+        self.endpoint = os.environ.get("FLAME_ENDPOINT") or endpoint
 
 
 def _current_context(path: Path) -> dict[str, Any]:
@@ -42,6 +47,8 @@ def _current_context(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise _invalid(path, str(error)) from None
     import yaml  # 13 ms that only those with a file pay
 
     try:
@@ -54,6 +61,8 @@ def _current_context(path: Path) -> dict[str, Any]:
     if not name:
         raise _invalid(path, "no 'current-context'")
     contexts = document.get("contexts") or []
+    if not isinstance(contexts, list):
+        raise _invalid(path, f"contexts is no list: {contexts!r}")
     for context in contexts:
         if isinstance(context, dict) and context.get("name") == name:
             return context

@@ -23,6 +23,7 @@ from flamepy.core.types import FlameError, FlameErrorCode
 __all__ = ["Embedded"]
 
 _START_S = 20.0
+_DRAIN_S = 0.5  # for services to leave; results of running tasks would reach nobody
 _STOP_S = 10.0
 _TOLD_BYTES = 4000
 
@@ -33,7 +34,7 @@ class Embedded:
     def __init__(self) -> None:
         """Start it and wait until it serves. Raises FlameError INVALID_CONFIG with its last words if it does not."""
         self._owner = os.getpid()
-        self._folder = Path(tempfile.mkdtemp(prefix="hearth-", dir=os.environ.get("XDG_RUNTIME_DIR")))
+        self._folder = Path(tempfile.mkdtemp(prefix="hearth-", dir=_runtime_folder()))
         self._log = self._folder / "hearth.log"
         command = [sys.executable, "-m", "hearth", "up", "--rundir", str(self._folder), "--owner", str(self._owner)]
         try:
@@ -43,6 +44,8 @@ class Embedded:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=log,
+                    cwd=self._folder,  # not ours: -m would take the program's random.py for the module
+                    env=_environment(),
                     start_new_session=True,  # Ctrl-C is for the program; it closes its sessions and we end with it
                 )
             self.uri = self._wait_until_ready()
@@ -70,7 +73,7 @@ class Embedded:
             said = self._log.read_bytes()[-_TOLD_BYTES:].decode("utf-8", "replace").strip()
             raise FlameError(
                 FlameErrorCode.INVALID_CONFIG,
-                f"the embedded instance did not start within {_START_S:g} s; it said: {said or line!r}",
+                f"the embedded instance did not start (it has {_START_S:g} s for that); it said: {said or line!r}",
             )
         return uri
 
@@ -83,12 +86,13 @@ class Embedded:
         """End it and wait for it. In a forked child this does nothing: the instance is the parent's."""
         if self._owner != os.getpid():
             return
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        for patience_s in (_DRAIN_S, _STOP_S):
+            self._process.terminate()  # the second one ends what still runs
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience_s)
+                break
         self._clean_up()
+        atexit.unregister(self.stop)
 
     def _clean_up(self) -> None:
         process = getattr(self, "_process", None)
@@ -97,3 +101,18 @@ class Embedded:
                 process.kill()
             process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _runtime_folder() -> str | None:
+    """Where the private folder goes; None for the temporary one. After su the variable names somebody else's."""
+    folder = os.environ.get("XDG_RUNTIME_DIR")
+    return folder if folder and os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with a module path that means the same in another folder."""
+    environment = dict(os.environ)
+    if "PYTHONPATH" in environment:
+        entries = environment["PYTHONPATH"].split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, entries))
+    return environment

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import sys
 import threading
 import time
@@ -17,17 +18,15 @@ import msgspec
 from flamepy.core.service import ApplicationContext, FlameService, SessionContext, TaskContext
 from flamepy.core.watchdog import Watchdog
 from flamepy.protocol import AttachExecutor, CompletionBatch, ExecutorOrder, SessionContextInfo
+from flux.connector import READ_BYTES
 from flux.constants import FLUX_MSGFLAG_STREAMING
 from flux.session import Session
 
 if TYPE_CHECKING:
-    import socket
-
     from flux.packet import Packet
 
 __all__ = ["Executor"]
 
-_READ_BYTES = 256 << 10
 _REPORT_S = 0.002  # answers of quick tasks travel together, at most this late
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -38,8 +37,8 @@ class Executor:
     """Drives a service through its one session.
 
     Two threads meet here: this one works, the watchdog (`step_in`) steps in when a task takes long
-    while others wait behind it. What they share are two deques, used by single atomic operations, and
-    the sending side of the socket, under a lock.
+    while others wait behind it, here or still in the socket. What they share are the tasks that wait,
+    in a deque used by single atomic operations, and the two sides of the socket, under a lock each.
     """
 
     def __init__(self, service: FlameService, stream: socket.socket, executor_id: str) -> None:
@@ -48,6 +47,7 @@ class Executor:
         self._executor_id = executor_id
         self._protocol = Session()
         self._sending = threading.Lock()
+        self._receiving = threading.Lock()
         self._waiting: deque[tuple[int, bytes | None]] = deque()
         self._done: deque[tuple[int, bytes | None, str | None, float]] = deque()
         self._done_count = 0
@@ -63,14 +63,14 @@ class Executor:
             self._receive()
         if self._enter is None:
             return
-        try:
-            if self._enter_session(self._enter):
-                with Watchdog(self._stream, self.step_in) as watchdog:
+        with Watchdog(self._stream, self.step_in) as watchdog:
+            try:
+                if self._enter_session(self._enter):
                     while not self._is_over:
                         self._work(self._enter.session, watchdog)
                         self._receive()
-        finally:
-            self._leave_session()
+            finally:
+                self._leave_session()
 
     # -- the service's three methods
 
@@ -90,8 +90,7 @@ class Executor:
     def _work(self, session_id: str, watchdog: Watchdog) -> None:
         """Do what waits, in order."""
         waiting, done = self._waiting, self._done
-        if len(waiting) > 1:
-            watchdog.arm()
+        watchdog.arm()
         began = reported = time.perf_counter()
         try:
             while waiting:
@@ -146,8 +145,16 @@ class Executor:
         self._is_over = True
 
     def _receive(self) -> None:
+        """Wait for orders, unless the watchdog has seen the end meanwhile."""
+        with self._receiving:
+            if not self._is_over:
+                self._read()
+
+    def _read(self, flags: int = 0) -> None:
         try:
-            data = self._stream.recv(_READ_BYTES)
+            data = self._stream.recv(READ_BYTES, flags)
+        except BlockingIOError:
+            return
         except ConnectionError:
             data = b""
         if data:
@@ -160,39 +167,50 @@ class Executor:
     def _report(self, returned: list[int] | None = None) -> None:
         """Send what is done, and what is given back."""
         done = self._done
-        answers = [done.popleft() for _ in range(len(done))]
-        if answers or returned:
-            busy_s = sum(answer[3] for answer in answers)
-            self._send(
-                CompletionBatch(
-                    self._executor_id, done=[answer[:3] for answer in answers], returned=returned or [], busy_s=busy_s
+        with self._sending:
+            answers = [done.popleft() for _ in range(len(done))]
+            if answers or returned:
+                busy_s = sum(answer[3] for answer in answers)
+                self._send(
+                    CompletionBatch(
+                        self._executor_id,
+                        done=[answer[:3] for answer in answers],
+                        returned=returned or [],
+                        busy_s=busy_s,
+                    )
                 )
-            )
 
     def _send(self, batch: CompletionBatch) -> None:
-        with self._sending:
-            try:
-                self._protocol.request("flame.executor.report", _encode(batch), None)
-                self._stream.sendall(self._protocol.bytes_to_send())
-            except OSError:
-                self._is_over = True  # the instance is gone, and with it everyone who could use the answer
+        """Called with the sending lock held, or before there is a watchdog to share with."""
+        try:
+            self._protocol.request("flame.executor.report", _encode(batch), None)
+            self._stream.sendall(self._protocol.bytes_to_send())
+        except OSError:
+            self._is_over = True  # the instance is gone, and with it everyone who could use the answer
 
     def step_in(self, done_before: int) -> int | None:
-        """Called by the watchdog now and then while tasks wait behind the one at work.
+        """Called by the watchdog now and then while there is work.
 
         Sends what is done. If nothing was done since the last time, gives the waiting ones back, for
-        others to do. Returns how many have been done by now, None when nothing waits any more.
+        others to do, with those that have arrived since the one at work was begun. Returns how many
+        have been done by now, None when there is no work.
         """
         done_now = self._done_count
         returned: list[int] = []
         if done_now == done_before:
+            if not self._receiving.acquire(blocking=False):
+                return None  # the worker waits for orders
+            try:
+                self._read(socket.MSG_DONTWAIT)
+            finally:
+                self._receiving.release()
             while self._waiting:
                 try:
                     returned.append(self._waiting.popleft()[0])
                 except IndexError:
                     break  # the worker took the last one just now
         self._report(returned)
-        return done_now if self._waiting else None
+        return done_now
 
 
 def _text_of(error: Exception) -> str:

@@ -8,12 +8,13 @@ by the first one who needs it, and a future that is resolved before that takes a
 How it is safe. Whoever waits, cancels or adds a callback goes through ``_condition`` first, as the
 stock code does everywhere. It is looked up in the instance's dictionary, and put there by one atomic
 ``setdefault``: either a waiter's own condition gets in, and the resolver takes the stock path with
-it, or the common one gets in, and then the resolver holds it until the result is there. Nobody ever
-waits on the common one: whoever acquires it finds the future finished.
+it, or the common one gets in, and then the resolver holds its lock until the result is there. Nobody
+ever waits on the common one: whoever has acquired it finds the future finished.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import FINISHED, PENDING
@@ -22,14 +23,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["LeanFuture", "resolve"]
+__all__ = ["LeanFuture", "resolve", "tell_if_cancelled"]
 
-_finished = threading.Condition()
-"""The condition of every future that was resolved before anyone waited for it."""
+
+class _Finished:
+    """The condition of every future that was resolved before anyone waited for it.
+
+    Acquiring it waits until results are no longer being put in, and holds nothing: they are final. A
+    lock would not do: `wait` takes the conditions of all its futures, in the order of their ids, and two
+    callers who come to a common one with different others in their hands lock each other out for ever.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def acquire(self) -> None:
+        with self.lock:
+            pass
+
+    def release(self) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+_finished = _Finished()
+# A fork while another thread puts results in would leave the child with a lock that nobody opens.
+os.register_at_fork(
+    before=_finished.lock.acquire, after_in_parent=_finished.lock.release, after_in_child=_finished.lock.release
+)
 
 
 class _MadeOnDemand:
-    """An attribute that comes into being when it is first looked at. No data descriptor: the instance's own hides it."""
+    """An attribute made when it is first looked at. Not a data descriptor, so the instance's own hides it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
@@ -59,7 +89,7 @@ class LeanFuture(Future["bytes | None"]):
 def resolve(results: Iterable[tuple[LeanFuture, bytes | None]]) -> None:
     """Give many futures their results. Cancelled ones are left cancelled, and those who wait for them are told."""
     contended = []
-    with _finished:
+    with _finished.lock:
         for future, result in results:
             attributes = future.__dict__
             if attributes.setdefault("_condition", _finished) is _finished:
@@ -72,4 +102,10 @@ def resolve(results: Iterable[tuple[LeanFuture, bytes | None]]) -> None:
         try:
             future.set_result(result)
         except InvalidStateError:
-            future.set_running_or_notify_cancel()
+            tell_if_cancelled(future)
+
+
+def tell_if_cancelled(future: LeanFuture) -> None:
+    """The end of a future that had one already: those who wait for a cancelled one are told."""
+    if future.cancelled():  # if not, its owner has set a result of his own
+        future.set_running_or_notify_cancel()

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
+from flamepy.core.direct import DirectLines
+from flamepy.core.errors import error_of, lost_error
 from flamepy.core.types import FlameError, FlameErrorCode
-from flamepy.protocol import CODE_OF_ERRNO
 from flux import packet as wire
-from flux.connector import connect
+from flux.connector import READ_BYTES, connect
 from flux.constants import FLUX_MSGFLAG_STREAMING
 from flux.session import Receiver, Session, deliver
 
@@ -29,22 +30,14 @@ if TYPE_CHECKING:
 
     from flux.packet import Packet
 
-__all__ = ["Batch", "Link", "error_of"]
+__all__ = ["Batch", "Link"]
 
 _T = TypeVar("_T")
-_READ_BYTES = 256 << 10
 UNSENT_MAX_BYTES = 64 << 20
 """Beyond this, callers wait until the instance has taken some: a program that submits faster than the
 instance reads is slowed down instead of growing."""
 
 _encode_json = msgspec.json.Encoder().encode
-
-
-def error_of(response: Packet) -> FlameError:
-    """The failure that a response carries."""
-    payload = response.payload or b""
-    text = payload.split(b"\0", 1)[0].decode("utf-8", "replace") or os.strerror(response.aux1)
-    return FlameError(CODE_OF_ERRNO.get(response.aux1, FlameErrorCode.INTERNAL), text)
 
 
 class Batch(Protocol):
@@ -90,6 +83,8 @@ class Link:
     def __init__(self, uri: str) -> None:
         """Connect. Raises OSError as `flux.connector.connect` does."""
         self.uri = uri
+        self.direct = DirectLines(uri)
+        """For callers that wait for one task."""
         self._socket = connect(uri)
         self._socket.setblocking(False)
         self._session = Session()
@@ -109,26 +104,28 @@ class Link:
     # -- sending
 
     def call(self, topic: str, payload: bytes | None, returns: Callable[[bytes], _T]) -> _T:
-        """Send a request and wait for its answer, read by returns. Raises FlameError.
-
-        Not from a future's callback: it would wait for the very thread that it runs on.
-        """
-        if threading.current_thread() is self._thread:
-            raise FlameError(
-                FlameErrorCode.INVALID_STATE,
-                f"{topic} waits for an answer and was called from a future's callback, which runs on the thread"
-                " that receives answers; call it from another thread",
-            )
+        """Send a request and wait for its answer, read by returns. Raises FlameError."""
+        self.check_may_wait(topic)
         call = _Call()
         with self._lock:
+            self._collect()  # what was submitted before goes before
             self.request(topic, payload, call)
             self._flush()
         call.wait()
         if call.response is None:
-            raise self._lost_error(call.error)
+            raise lost_error(self.uri, call.error)
         if call.response.aux1:
             raise error_of(call.response)
         return returns(call.response.payload or b"")
+
+    def check_may_wait(self, what: str) -> None:
+        """Raise FlameError INVALID_STATE on the I/O thread: whoever waits there waits for himself."""
+        if threading.get_ident() == self._thread.ident:
+            raise FlameError(
+                FlameErrorCode.INVALID_STATE,
+                f"{what} waits for an answer and was called from a future's callback, which runs on the thread"
+                " that receives answers; call it from another thread",
+            )
 
     def ask(self, topic: str, request: msgspec.Struct | None, returns: type[_T]) -> _T:
         """A control request: JSON there and back."""
@@ -138,6 +135,7 @@ class Link:
     def open_stream(self, topic: str, request: msgspec.Struct, receiver: Receiver) -> int:
         """Send a streaming request whose answers go to the receiver, on the I/O thread. Returns its matchtag."""
         with self._lock:
+            self._collect()
             tag = self.request(topic, _encode_json(request) + b"\0", receiver, FLUX_MSGFLAG_STREAMING)
             self._flush()
         return tag
@@ -157,12 +155,12 @@ class Link:
         try:
             return self._session.request(topic, payload, receiver, flags=flags)
         except BrokenPipeError:
-            raise self._lost_error(self._session.lost) from None
+            raise lost_error(self.uri, self._session.lost) from None
 
     def check(self) -> None:
         """Raise FlameError if the connection is gone."""
         if self._session.lost is not None:
-            raise self._lost_error(self._session.lost)
+            raise lost_error(self.uri, self._session.lost)
 
     def gather(self, batch: Batch, size: int, *, is_first: bool, is_urgent: bool) -> None:
         """Note that size bytes more wait in the batch; is_first when nothing did. The lock must be held.
@@ -186,14 +184,16 @@ class Link:
         with self._lock:
             self._flush()
 
-    def _flush(self) -> None:
-        """Write all that waits, as far as the socket takes it; the lock must be held."""
-        if self._session.lost is not None:
-            return
-        if self._gathered:
+    def _collect(self) -> None:
+        """Make requests of what has gathered; the lock must be held."""
+        if self._gathered and self._session.lost is None:
             gathered, self._gathered = self._gathered, []
             for batch in gathered:
                 batch.send()
+
+    def _flush(self) -> None:
+        """Write all that waits, as far as the socket takes it; the lock must be held."""
+        self._collect()
         data = self._session.bytes_to_send()
         if data:
             self._unsent.append(memoryview(data))
@@ -217,6 +217,14 @@ class Link:
     # -- the I/O thread
 
     def _run(self) -> None:
+        error = OSError(errno.EIO, "its thread was ended by a future's callback")
+        try:
+            error = self._serve()
+        finally:
+            self._end(error)
+
+    def _serve(self) -> OSError:
+        """Send and receive until there is a reason not to; returns it."""
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         error: OSError | None = None
@@ -230,12 +238,12 @@ class Link:
                 self._flush()
             if ready.get(self._socket.fileno(), 0) & ~select.POLLOUT:
                 error = self._receive()
-        self._end(error or OSError(errno.ESHUTDOWN, "the connection was closed"))
+        return error or OSError(errno.ESHUTDOWN, "the connection was closed")
 
     def _receive(self) -> OSError | None:
         """Read once and hand over what it completes. Returns why the connection ended, if it did."""
         try:
-            data = self._socket.recv(_READ_BYTES)
+            data = self._socket.recv(READ_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -264,12 +272,6 @@ class Link:
 
     # -- the end
 
-    def _lost_error(self, error: OSError | None) -> FlameError:
-        if error is not None and error.errno == errno.ECHILD:
-            return FlameError(FlameErrorCode.INVALID_STATE, str(error.strerror))
-        reason = error.strerror if error is not None else "unknown"
-        return FlameError(FlameErrorCode.INTERNAL, f"connection to {self.uri} is lost: {reason}")
-
     @property
     def is_lost(self) -> bool:
         """Whether the connection has ended."""
@@ -284,6 +286,7 @@ class Link:
                 os.write(self._wake_write, b"!")
         if threading.current_thread() is not self._thread and self._thread.is_alive():
             self._thread.join()
+        self.direct.close()
         if self._wake_read >= 0:
             os.close(self._wake_read)
             os.close(self._wake_write)
@@ -296,6 +299,7 @@ class Link:
         text = "this connection was made before a fork; connect again in the child process"
         self._session.cut(OSError(errno.ECHILD, text))
         self._gathered.clear()
+        self.direct.close()
         self._socket.close()
         os.close(self._wake_read)
         os.close(self._wake_write)

@@ -121,7 +121,7 @@ class Event:
 
 
 _BINARY_PREFIXES = "kmgtp"
-_MEMORY = re.compile(rf"(\d+)(?:([{_BINARY_PREFIXES}])i?b?)?", re.IGNORECASE)
+_MEMORY = re.compile(rf"(\d+)(?:([{_BINARY_PREFIXES}])i?b?)?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass

@@ -18,6 +18,9 @@ __all__ = ["Watchdog"]
 
 _LOOK_MS = 5
 """A task that takes longer than this while others wait behind it holds them up for no reason."""
+_LOOK_MAX_MS = (
+    80  # while one task goes on and on: those that arrive behind it may wait so long, and looking costs little
+)
 _END_MS = 1000  # for the service to notice the end by itself, before the process is told by signal
 _HANG_UP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
@@ -26,6 +29,7 @@ class Watchdog:
     """A thread that sleeps in poll(2) and costs nothing until armed, or until the other side hangs up.
 
     step_in(done_before) returns the number of tasks done by now, or None when there is nothing to watch.
+    It is called from the watchdog's thread.
     """
 
     def __init__(self, stream: socket.socket, step_in: Callable[[int], int | None]) -> None:
@@ -45,7 +49,7 @@ class Watchdog:
         os.close(self._wake_read)
 
     def arm(self) -> None:
-        """Look after the tasks that wait now."""
+        """There is work to look after."""
         if not self._is_armed:
             self._is_armed = True
             os.write(self._wake_write, b"!")
@@ -55,26 +59,29 @@ class Watchdog:
         poll.register(self._stream, _HANG_UP & ~select.POLLERR & ~select.POLLHUP)
         poll.register(self._wake_read, select.POLLIN)
         done: int | None = None
+        look_ms = _LOOK_MS
         while True:
-            ready = dict(poll.poll(None if done is None else _LOOK_MS))
+            ready = dict(poll.poll(None if done is None else look_ms))
             if ready.get(self._stream.fileno(), 0) & _HANG_UP:
                 self._end()
                 return
             if self._wake_read in ready:
                 if not os.read(self._wake_read, 64):
                     return
-                done = -1
+                done, look_ms = -1, _LOOK_MS
             elif done is not None:
                 self._is_armed = False  # from here on a new batch arms again, and is looked after from its start
-                done = self._step_in(done)
+                before, done = done, self._step_in(done)
                 self._is_armed = done is not None
+                look_ms = min(2 * look_ms, _LOOK_MAX_MS) if done == before else _LOOK_MS
 
     def _end(self) -> None:
         """The instance is gone. Idle, the service ends by itself; busy, its work is of use to nobody."""
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         for signum in (signal.SIGTERM, signal.SIGKILL):
-            if poll.poll(_END_MS):
-                return
+            while poll.poll(_END_MS):
+                if not os.read(self._wake_read, 64):  # not just armed once more
+                    return
             with contextlib.suppress(ProcessLookupError):
                 os.kill(os.getpid(), signum)

@@ -14,11 +14,13 @@ import errno
 import logging
 from typing import TYPE_CHECKING
 
+from flux.connector import READ_BYTES
 from flux.packet import Decoder, ProtocolError, StreamError
 from hearth.broker.router import Port
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from hearth.broker.credentials import Credentials
     from hearth.broker.server import Broker
@@ -31,8 +33,7 @@ SOFT_MARK_BYTES = 8 << 20
 HARD_MARK_BYTES = 64 << 20
 """A reader who is slow for a while (20 MB of events have been seen) is served; one who never reads is cut."""
 
-_READ_BYTES = 256 << 10
-_READS_MAX = 8  # then it is the turn of others
+_READS_MAX = 8  # in one go, then it is the turn of others
 _JOIN_MAX_BYTES = 128 << 10  # joining small messages beats a vector of many; large ones are not worth a copy
 _VECTOR_MAX = 64
 
@@ -49,7 +50,8 @@ class Connection(Port):
         self._queue: list[bytes | memoryview] = []
         self._queued = 0
         self._held: set[Connection] = set()
-        """Peers that wait for us to drain."""
+        """Peers that are not read until we have drained."""
+        self._when_drained: list[Callable[[], None]] = []
         self._holds = 0
         """How many reasons there are not to read from this peer."""
         self._writer_added = False
@@ -77,7 +79,7 @@ class Connection(Port):
         if self.is_closed:
             return False
         try:
-            data = self._stream.recv(_READ_BYTES)
+            data = self._stream.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return False
         except ConnectionResetError:  # it hung up with answers unread
@@ -135,12 +137,21 @@ class Connection(Port):
             congested._held.add(self)
             self.hold()
 
+    def when_drained(self, call: Callable[[], None]) -> None:
+        """Call once when the queue is below the soft mark again; never if the connection ends first."""
+        self._when_drained.append(call)
+
     # -- writing
 
     @property
     def is_congested(self) -> bool:
         """Whether the queue stands above the soft mark."""
         return self._queued > SOFT_MARK_BYTES
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._queue)
 
     @property
     def is_closed(self) -> bool:
@@ -201,10 +212,17 @@ class Connection(Port):
                 log.warning("%r: write failed: %s", self, error)
             self._drop(self._queued)
             self._loop.call_soon(self._on_lost_reader)
-        if self._held and not self.is_congested:
-            held, self._held = self._held, set()
-            for peer in held:
-                peer.release()
+        if not self.is_congested and (self._held or self._when_drained):
+            self._drained()
+
+    def _drained(self) -> None:
+        """There is room again: let those go on who waited for it."""
+        held, self._held = self._held, set()
+        for peer in held:
+            peer.release()
+        calls, self._when_drained = self._when_drained, []
+        for call in calls:
+            call()
 
     def _drop(self, sent: int) -> None:
         """Take the first bytes off the queue; the rest keeps its place."""
@@ -236,4 +254,5 @@ class Connection(Port):
             if peer is not self:
                 peer.release()
         self._held.clear()
+        self._when_drained.clear()
         self._broker.on_closed(self)

@@ -63,6 +63,9 @@ class Port:
     def wait_for(self, congested: Port) -> None:
         """Take no more from this connection until the congested one has room again."""
 
+    def when_drained(self, call: Callable[[], None]) -> None:
+        """Call once when the queue has room again; never if the connection ends first."""
+
     @property
     def is_congested(self) -> bool:
         """Whether more is queued than the connection should have to carry."""

@@ -67,6 +67,11 @@ class Broker:
         """The connection has something to write when the batch is over."""
         self._unsettled.append(connection)
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether a connection has not taken all that was sent to it."""
+        return any(connection.has_unsent for connection in self._connections)
+
     # -- connections
 
     def listen(self, path: Path) -> None:

@@ -93,8 +93,11 @@ class Daemon:
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
         assert self.process.stdout is not None
-        self.ready = self.process.stdout.readline()  # ends also when the process does; the test's time limit watches
-        assert self.ready == f"ready local://{self.path}\n".encode(), self.log
+        ready = self.process.stdout.readline()  # ends also when the process does; the test's time limit watches
+        if ready != f"ready local://{self.path}\n".encode():
+            log_text = self.log
+            self._clean_up()
+            raise AssertionError(f"the daemon did not start: {log_text}")
 
     @property
     def log(self) -> str:
@@ -125,12 +128,15 @@ class Daemon:
             assert "Traceback" not in self.log, self.log
             assert not self.path.exists()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(WAIT_S)
-            assert self.process.stdout is not None
-            self.process.stdout.close()
-            shutil.rmtree(self.rundir)
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(WAIT_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        shutil.rmtree(self.rundir)
 
 
 @contextlib.contextmanager
