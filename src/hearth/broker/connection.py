@@ -32,6 +32,7 @@ SOFT_MARK_BYTES = 8 << 20
 HARD_MARK_BYTES = 64 << 20
 """A reader who is slow for a while (20 MB of events have been seen) is served; one who never reads is cut."""
 
+_READS_MAX = 8  # in one go, then it is the turn of others
 _JOIN_MAX_BYTES = 128 << 10  # joining small messages beats a vector of many; large ones are not worth a copy
 _VECTOR_MAX = 64
 
@@ -64,27 +65,60 @@ class Connection(Port):
     # -- reading
 
     def _on_readable(self) -> None:
+        """Read all that is there, and settle after each read: the last one, which finds nothing, costs no one time.
+
+        Of a peer that hung up with answers unread, uvloop tells once, and never again.
+        """
+        for _ in range(_READS_MAX):
+            if self._holds or not self._read():
+                return
+            self._broker.settle()
+        self._loop.call_soon(self._on_readable)
+
+    def _read(self) -> bool:
+        """Take one read. False when nothing was there."""
+        if self.is_closed:
+            return False
         try:
             size = self._stream.recv_into(self._broker.read_buffer)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
+        except ConnectionResetError:  # it hung up with answers unread
+            self.close(None)
         except OSError as error:
             self.close(f"read failed: {error}")
-            return
-        if not size:
-            self.close(None)
         else:
-            try:
-                packets = self._decoder.feed(self._broker.read_buffer[:size])
-            except StreamError as error:
-                self._broker.router.receive(self, error.packets)
-                self.close(str(error))
-            except ProtocolError as error:
-                self.close(str(error))
-            else:
-                if packets:
-                    self._broker.router.receive(self, packets)
-        self._broker.settle()
+            self._take(self._broker.read_buffer[:size])
+        return True
+
+    def _on_lost_reader(self) -> None:
+        """Nobody takes what we write. What the peer sent before is still to be read, up to its EOF.
+
+        Watched anew, since uvloop gives a socket up after an error, whatever is registered in the callback.
+        """
+        if self.is_closed:
+            return
+        self._loop.remove_writer(self._stream)
+        self._writer_added = False
+        self._loop.remove_reader(self._stream)
+        if not self._holds:
+            self._loop.add_reader(self._stream, self._on_readable)
+            self._on_readable()
+
+    def _take(self, data: memoryview) -> None:
+        if not data:
+            self.close(None)
+            return
+        try:
+            packets = self._decoder.feed(data)
+        except StreamError as error:
+            self._broker.router.receive(self, error.packets)
+            self.close(str(error))
+        except ProtocolError as error:
+            self.close(str(error))
+        else:
+            if packets:
+                self._broker.router.receive(self, packets)
 
     def hold(self) -> None:
         """One more reason not to read from this peer."""
@@ -178,6 +212,7 @@ class Connection(Port):
             if error.errno not in (errno.EPIPE, errno.ECONNRESET):
                 log.warning("%r: write failed: %s", self, error)
             self._drop(self._queued)
+            self._loop.call_soon(self._on_lost_reader)
         if not self.is_congested and (self._held or self._when_drained):
             self._drained()
 

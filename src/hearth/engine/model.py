@@ -172,8 +172,8 @@ class Executor:
         self.completed = 0
         self.idle_since = 0.0
         self.idle_check_pending = False
-        self.failure: str | None = None
-        """Why it could not enter, if it said so itself."""
+        self.failure: tuple[int, str] | None = None
+        """Return code and reason of an attempt to bind that failed before the process has ended."""
 
     def advance(self, event: ExecutorEvent) -> None:
         """Go on to the next state. Raises IllegalTransition."""
