@@ -88,12 +88,23 @@ class _Line:
     def invoke(self, session_id: str, input_data: bytes) -> _Outcome:
         """Raises OSError when the connection is lost."""
         stream = self._streams.get(session_id)
-        if stream is None or stream.error is not None:
-            stream = self._streams[session_id] = _Stream(session_id)
-            request = msgspec.json.encode(SessionRef(session_id)) + b"\0"
-            stream.tag = self._session.request("flame.session.results", request, stream, flags=FLUX_MSGFLAG_STREAMING)
+        if stream is not None:
+            self._submit(stream, input_data)
+            if not stream.has_ended:
+                return stream
+            # Its session was closed, and this task not taken. The id may belong to a new one by now.
+        stream = self._streams[session_id] = _Stream(session_id)
+        request = msgspec.json.encode(SessionRef(session_id)) + b"\0"
+        stream.tag = self._session.request("flame.session.results", request, stream, flags=FLUX_MSGFLAG_STREAMING)
+        self._submit(stream, input_data)
+        if stream.has_ended:
+            del self._streams[session_id]
+        return stream
+
+    def _submit(self, stream: _Stream, input_data: bytes) -> None:
+        """Send one task and wait for its answer, or the end of the stream."""
         stream.number += 1
-        batch = SubmitBatch(session_id, stream.tag, stream.number, [input_data])
+        batch = SubmitBatch(stream.session_id, stream.tag, stream.number, [input_data])
         self._session.request("flame.task.submit", _encode(batch), None)
         self._socket.sendall(self._session.bytes_to_send())
         while not stream.has_answer:
@@ -101,22 +112,31 @@ class _Line:
             if not data:
                 raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
             self._session.receive(data)
-        return stream
 
     def close(self) -> None:
         self._socket.close()
+
+    def __del__(self) -> None:
+        # A program that ends with its shared connection open leaves idle lines to the interpreter's last sweep.
+        if hasattr(self, "_socket"):
+            self._socket.close()
 
 
 class _Stream:
     """The results of one session on one line: never more than one is awaited."""
 
     def __init__(self, session_id: str) -> None:
-        self._session_id = session_id
+        self.session_id = session_id
         self.tag = 0
         self.number = 0
         self.error: FlameError | None = None
         self._result: tuple[int, int, bytes | None, str | None] | None = None
         self._refusal: FlameError | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the stream ended instead of an answer."""
+        return self.error is not None and self._result is None and self._refusal is None
 
     @property
     def has_answer(self) -> bool:
@@ -136,7 +156,7 @@ class _Stream:
 
     def on_response(self, response: Packet) -> None:
         if response.aux1:
-            self.error = closed_error(self._session_id) if response.aux1 == errno.ENODATA else error_of(response)
+            self.error = closed_error(self.session_id) if response.aux1 == errno.ENODATA else error_of(response)
             return
         batch = _decode(response.payload or b"")
         for result in batch.results:

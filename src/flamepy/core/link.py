@@ -267,6 +267,7 @@ class Link:
             self._socket.close()
             self._gathered_bytes = 0
             self._room.notify_all()
+        self.direct.close()
         for receiver in dict.fromkeys(waiting):
             receiver.on_lost(error)
 

@@ -35,6 +35,7 @@ HARD_MARK_BYTES = 64 << 20
 _READS_MAX = 8  # in one go, then it is the turn of others
 _JOIN_MAX_BYTES = 128 << 10  # joining small messages beats a vector of many; large ones are not worth a copy
 _VECTOR_MAX = 64
+_STALLED_S = 1.0  # without a byte taken: no longer slow, but waiting for us as we for it
 
 
 class Connection(Port):
@@ -48,6 +49,9 @@ class Connection(Port):
         self._decoder = Decoder(broker.max_message_bytes)
         self._queue: list[bytes | memoryview] = []
         self._queued = 0
+        self._sent = 0
+        self._is_stalled = False
+        """Whether it has taken nothing for a while although much waits for it."""
         self._held: set[Connection] = set()
         """Peers that are not read until we have drained."""
         self._when_drained: list[Callable[[], None]] = []
@@ -172,9 +176,28 @@ class Connection(Port):
             self._broker.settle_later(self)
         self._queue.append(data)
         self._queued += len(data)
-        if self.is_congested and self not in self._held:
-            self._held.add(self)
-            self.hold()
+        if self.is_congested and not self._is_stalled and self not in self._held:
+            self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Read no more from a peer that does not take its answers, as long as it takes some.
+
+        One that blocks in writing, and reads only afterwards, would otherwise never read: it is served on,
+        up to the hard mark.
+        """
+        self._held.add(self)
+        self.hold()
+        self._loop.call_later(_STALLED_S, self._look_for_progress, self._sent)
+
+    def _look_for_progress(self, sent_before: int) -> None:
+        if self.is_closed or self not in self._held:
+            return
+        if self._sent == sent_before:
+            self._is_stalled = True
+            self._held.discard(self)
+            self.release()
+        else:
+            self._loop.call_later(_STALLED_S, self._look_for_progress, self._sent)
 
     def flush(self) -> None:
         """Write what is queued, as much as the peer takes."""
@@ -228,6 +251,8 @@ class Connection(Port):
     def _drop(self, sent: int) -> None:
         """Take the first bytes off the queue; the rest keeps its place."""
         self._queued -= sent
+        self._sent += sent
+        self._is_stalled = False
         queue = self._queue
         whole = 0
         while sent and sent >= len(queue[whole]):

@@ -22,6 +22,7 @@ EVENT_BIND_FAILED = 1001
 EVENT_GAVE_UP = 1002
 _SHIM_FAILED = 11
 _ENTER_FAILED = 12
+_UNKNOWN = 19
 
 
 class Executors:
@@ -96,10 +97,11 @@ class Executors:
             self._tasks.abandon(executor, f"executor {executor.id} {how}", now)
         elif executor.failure is not None:
             self._bind_failed(executor, *executor.failure, now)
-        elif was in (ExecutorState.VOID, ExecutorState.BINDING) or (
-            was is ExecutorState.BOUND and not executor.completed
-        ):
+        elif was in (ExecutorState.VOID, ExecutorState.BINDING):
             self._bind_failed(executor, _SHIM_FAILED, f"shim creation failed: the process {how}", now)
+        elif was is ExecutorState.BOUND and not executor.completed:
+            # Else one that enters and ends, again and again, would be replaced for ever.
+            self._bind_failed(executor, _UNKNOWN, f"before its first task the process {how}", now)
         if session.pending and session.gave_up is not None and not session.executors:
             self._tasks.fail_pending(session, session.gave_up, now)
 

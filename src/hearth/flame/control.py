@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from flamepy import protocol
@@ -23,6 +22,7 @@ class Control:
 
     def __init__(self, service: FlameService) -> None:
         self._engine = service.engine
+        self._now = service.now
         serve = service.serve
         serve("application.register", JsonPayload(protocol.RegisterApplication), self._register)
         serve("application.unregister", JsonPayload(protocol.Name), self._unregister)
@@ -35,7 +35,7 @@ class Control:
         serve("session.close", JsonPayload(protocol.SessionRef), self._close)
 
     def _register(self, request: Packet, asked: protocol.RegisterApplication) -> None:
-        self._engine.applications.register(asked.name, asked.attributes, time.time())
+        self._engine.applications.register(asked.name, asked.attributes, self._now())
 
     def _unregister(self, request: Packet, asked: protocol.Name) -> None:
         self._engine.sessions.unregister_application(asked.name)
@@ -49,10 +49,10 @@ class Control:
     def _create(self, request: Packet, asked: protocol.CreateSession) -> protocol.SessionInfo:
         if asked.spec is None:
             raise FlameError(FlameErrorCode.INVALID_ARGUMENT, f"session {asked.session!r}: creating it takes a spec")
-        return views.session_info(self._engine.sessions.create(asked.session, asked.spec, time.time()))
+        return views.session_info(self._engine.sessions.create(asked.session, asked.spec, self._now()))
 
     def _open(self, request: Packet, asked: protocol.CreateSession) -> protocol.SessionInfo:
-        return views.session_info(self._engine.sessions.open(asked.session, asked.spec, time.time()))
+        return views.session_info(self._engine.sessions.open(asked.session, asked.spec, self._now()))
 
     def _get(self, request: Packet, asked: protocol.SessionRef) -> protocol.SessionInfo:
         return views.session_info(self._engine.state.session(asked.session))
@@ -61,4 +61,4 @@ class Control:
         return protocol.SessionList([views.session_info(each) for each in self._engine.state.sessions.values()])
 
     def _close(self, request: Packet, asked: protocol.SessionRef) -> protocol.SessionInfo:
-        return views.session_info(self._engine.sessions.close(asked.session, time.time()))
+        return views.session_info(self._engine.sessions.close(asked.session, self._now()))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -57,7 +56,7 @@ class Executors:
     def _attach(self, request: Packet, asked: protocol.AttachExecutor) -> object:
         if not request.flags & FLUX_MSGFLAG_STREAMING:
             raise ServiceError(errno.EPROTO, "flame.executor.attach wants a streaming request")
-        self._engine.executors.attached(asked.executor, time.time())
+        self._engine.executors.attached(asked.executor, self._service.now())
         self._attached[asked.executor] = request
         return LATER
 
@@ -66,7 +65,7 @@ class Executors:
         executor = self._engine.state.executors.get(report.executor)
         if executor is None or attached is None or sender_of(attached) != sender_of(request):
             raise FlameError(FlameErrorCode.INVALID_STATE, f"executor {report.executor!r} is not attached here")
-        self._engine.executors.report(executor, report, time.time())
+        self._engine.executors.report(executor, report, self._service.now())
         return LATER if request.flags & FLUX_MSGFLAG_NORESPONSE else None
 
     def _disconnect(self, request: Packet, nothing: None) -> object:
@@ -79,7 +78,7 @@ class Executors:
 
     def _exited(self, executor_id: str, how: str) -> None:
         self._attached.pop(executor_id, None)
-        self._engine.executors.exited(executor_id, how, time.time())
+        self._engine.executors.exited(executor_id, how, self._service.now())
         self._service.something_happened()
 
     def _list(self, request: Packet, nothing: None) -> protocol.ExecutorList:

@@ -8,14 +8,13 @@ its connection, and is sent when there is room again.
 from __future__ import annotations
 
 import errno
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from flamepy import protocol
 from flamepy.core.types import FlameError
-from flux.constants import FLUX_MSGFLAG_NORESPONSE, FLUX_MSGFLAG_STREAMING
+from flux.constants import FLUX_MATCHTAG_NONE, FLUX_MSGFLAG_NORESPONSE, FLUX_MSGFLAG_STREAMING
 from flux.packet import Packet
 from hearth.broker.credentials import ServiceError
 from hearth.broker.payloads import JsonPayload, MsgpackPayload, no_payload
@@ -57,9 +56,14 @@ class Results:
         return LATER
 
     def _submit(self, request: Packet, batch: protocol.SubmitBatch) -> object:
-        """Take tasks; a refusal goes where the results would have gone, unless an answer is wanted."""
+        """Take tasks; a refusal goes where the results would have gone, unless an answer is wanted.
+
+        Tasks for a stream that has ended are not taken: its client reads of the end before it waits.
+        """
         _, subscription = self._streams.get((sender_of(request), batch.stream), (None, None))
-        now = time.time()
+        if subscription is None and batch.stream != FLUX_MATCHTAG_NONE:
+            raise ServiceError(errno.ENOENT, f"there is no result stream {batch.stream}, or it has ended")
+        now = self._service.now()
         try:
             first = self._tasks.submit(batch.session, batch.inputs, subscription, batch.first_number, now)
         except FlameError as error:

@@ -44,11 +44,16 @@ class FlameService(Service):
         self._broker = broker
         self._uri = uri
         self._started = time.monotonic()
+        self._utc_offset_s = time.time() - self._started
         self._carry_out: dict[type, Callable[[Any], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._is_dirty = False
         self.serve("status", no_payload, self._status)
         broker.before_write(self._finish_batch)
+
+    def now(self) -> float:
+        """UTC seconds that never jump: the engine's deadlines must not hang on somebody setting the clock."""
+        return self._utc_offset_s + time.monotonic()
 
     def serve(self, method: str, payload: Payload[_T], handler: Callable[[Packet, _T], object]) -> None:
         """Answer ``flame.<method>``, for the owner only. The handler may raise FlameError."""
@@ -75,7 +80,7 @@ class FlameService(Service):
         """Called by the broker when all of a batch is handled and nothing of it is written yet."""
         if self._is_dirty:
             self._is_dirty = False
-            for action in self.engine.step(time.time()):
+            for action in self.engine.step(self.now()):
                 self._carry(action)
             self._set_timer()
 
@@ -88,7 +93,7 @@ class FlameService(Service):
         if due is None:
             return
         loop = asyncio.get_running_loop()
-        when = loop.time() + max(0.0, due - time.time())
+        when = loop.time() + max(0.0, due - self.now())
         if self._timer is not None:
             if self._timer.when() <= when + 0.001:
                 return

@@ -270,6 +270,14 @@ def test_who_asks_without_reading_the_answers_is_slowed_down_and_loses_none() ->
         assert [flooder.hear().aux2 for _ in range(whole)] == list(range(1, whole + 1))
 
 
+def test_who_writes_everything_before_it_reads_anything_gets_every_answer() -> None:
+    with running_daemon() as daemon, daemon.connect() as client:
+        client.socket.settimeout(30)
+        for tag in range(1, 151):  # 15 MB: twice the soft mark, with what the socket buffers hold
+            client.socket.sendall(wire.encode(ask("broker.ping", {"pad": "x" * 100_000}, tag)))
+        assert [client.hear().aux2 for _ in range(150)] == list(range(1, 151))
+
+
 def test_a_daemon_without_free_file_descriptors_serves_who_is_there_and_recovers() -> None:
     with running_daemon(most_files=64) as daemon, contextlib.ExitStack() as stack:
         first = [stack.enter_context(daemon.connect()) for _ in range(20)]
