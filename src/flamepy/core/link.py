@@ -293,10 +293,7 @@ class Link:
                 os.write(self._wake_write, b"!")
         if threading.current_thread() is not self._thread and self._thread.is_alive():
             self._thread.join()
-        if self._wake_read >= 0:
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-            self._wake_read = self._wake_write = -1
+        self._close_pipe()
 
     def _forked(self) -> None:
         """In the child: this copy is nobody's connection. The parent's socket is the parent's."""
@@ -306,9 +303,13 @@ class Link:
         self._session.cut(OSError(errno.ECHILD, text))
         self._gathered.clear()
         self._socket.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
-        self._wake_read = self._wake_write = -1
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        if self._wake_read >= 0:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_read = self._wake_write = -1
 
 
 _links: weakref.WeakSet[Link] = weakref.WeakSet()
