@@ -18,7 +18,9 @@ __all__ = ["Watchdog"]
 
 _LOOK_MS = 5
 """A task that takes longer than this while others wait behind it holds them up for no reason."""
-_LOOK_MAX_MS = 80  # while one task goes on and on: those that arrive behind it may wait so long, and looking costs little
+_LOOK_MAX_MS = (
+    80  # while one task goes on and on: those that arrive behind it may wait so long, and looking costs little
+)
 _END_MS = 1000  # for the service to notice the end by itself, before the process is told by signal
 _HANG_UP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
