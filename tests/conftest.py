@@ -9,7 +9,6 @@ import json
 import os
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import flamepy
 from flamepy.protocol import ExecutorInfo, ExecutorList
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterator
 
 DEADLINE_S = 30.0

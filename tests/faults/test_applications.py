@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-import flamepy
 import pytest
+
+import flamepy
 from flamepy import FlameErrorCode, SessionAttributes, SessionState, TaskState
 from tests.conftest import FAULT_S, NOTHING, act, actor_session, executors_of, refused, wait_until
 

@@ -6,10 +6,11 @@ import contextlib
 import signal
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 import flamepy
-import pytest
 from flamepy import FlameErrorCode
 from tests.conftest import DEADLINE_S, FAULT_S, Gate, act, actor_session, refused, wait_until
 
@@ -50,7 +51,8 @@ def test_everyone_who_waits_is_told_that_the_daemon_is_gone(
     ]
     wait_until(lambda: own_client.get_session(session.id).pending > 101, "they all wait")
     own_daemon.kill()
-    for told in [*futures, *waiting]:
+    ends: list[Future[Any]] = [*futures, *waiting]
+    for told in ends:
         with refused(FlameErrorCode.INTERNAL, own_daemon.uri, "is lost"):
             told.result(FAULT_S)
     for use in (session.run, session.invoke, session.create_task):
@@ -87,9 +89,7 @@ def test_executors_end_by_themselves_when_the_daemon_is_gone(
     own_daemon.place.wait_until_empty(FAULT_S)
 
 
-def test_sigterm_lets_the_running_task_finish(
-    own_daemon: Daemon, own_client: flamepy.Connection, gate: Gate
-) -> None:
+def test_sigterm_lets_the_running_task_finish(own_daemon: Daemon, own_client: flamepy.Connection, gate: Gate) -> None:
     session = actor_session(own_client)
     running, waiting = session.run(gate.task), session.run(b"x")
     gate.wait_until_reached()

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 AS_IN_THE_ISSUE = """
 import flamepy
-session = flamepy.create_session("flmping", min_instances=1, resreq=flamepy.ResourceRequirement.from_string("cpu=1,mem=1g"))
+session = flamepy.create_session(
+    "flmping",
+    min_instances=1,
+    resreq=flamepy.ResourceRequirement.from_string("cpu=1,mem=1g"),
+)
 print(session.invoke(b"hello"))
 session.close()
 """
@@ -60,7 +64,7 @@ def folders(place: Place) -> list[Path]:
 def test_the_first_program_runs_as_it_stands(place: Place) -> None:
     status, stdout, stderr = run(place, AS_IN_THE_ISSUE)
     assert (status, stderr) == (0, "")
-    assert stdout.startswith("b'{\"message\":\"Completed on <")
+    assert stdout.startswith('b\'{"message":"Completed on <')
     assert place.processes() == []
     assert folders(place) == []
 
@@ -111,7 +115,7 @@ print([s.application for s in flamepy.list_sessions()])
 """
     status, stdout, stderr = run(place, program)
     assert (status, stderr) == (0, "")
-    assert stdout.splitlines()[0].startswith("b'{\"message\":\"Completed on <")
+    assert stdout.splitlines()[0].startswith('b\'{"message":"Completed on <')
     assert stdout.splitlines()[1] == "['actor', 'flmping']"
 
 

@@ -61,9 +61,7 @@ def test_the_child_is_told_that_the_connection_is_the_parent_s(session: flamepy.
     assert session.invoke(b"y") == b"y"
 
 
-def test_a_connection_that_was_closed_before_does_not_matter(
-    shared_daemon: Daemon, session: flamepy.Session
-) -> None:
+def test_a_connection_that_was_closed_before_does_not_matter(shared_daemon: Daemon, session: flamepy.Session) -> None:
     closed = [shared_daemon.connect() for _ in range(3)]
     for connection in closed:
         connection.close()

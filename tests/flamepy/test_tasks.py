@@ -126,9 +126,7 @@ def test_another_client_may_watch(shared_daemon: Daemon, session: flamepy.Sessio
         assert list(watcher)[-1].output == b"through"
 
 
-def test_a_watcher_whose_client_left_harms_nobody(
-    shared_daemon: Daemon, session: flamepy.Session, gate: Gate
-) -> None:
+def test_a_watcher_whose_client_left_harms_nobody(shared_daemon: Daemon, session: flamepy.Session, gate: Gate) -> None:
     task = session.create_task(gate.task)
     gate.wait_until_reached()
     with contextlib.closing(shared_daemon.connect()) as other:
@@ -239,8 +237,7 @@ def test_an_input_that_is_no_bytes_is_refused_at_once(session: flamepy.Session, 
 def test_two_threads_that_create_tasks_get_all_ids_once(session: flamepy.Session) -> None:
     ids: list[str] = []
     threads = [
-        threading.Thread(target=lambda: ids.extend([session.create_task(b"x").id for _ in range(50)]))
-        for _ in range(2)
+        threading.Thread(target=lambda: ids.extend([session.create_task(b"x").id for _ in range(50)])) for _ in range(2)
     ]
     for thread in threads:
         thread.start()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
-from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -13,9 +13,10 @@ import flamepy
 from flamepy import FlameError, FlameErrorCode, ResourceRequirement
 from flamepy.core import short_name
 
-SUFFIXES = {"": 0} | {
-    prefix + rest: power for power, prefix in enumerate("kmgtp", 1) for rest in ("", "b", "i", "ib")
-}
+if TYPE_CHECKING:
+    from enum import IntEnum
+
+SUFFIXES = {"": 0} | {prefix + rest: power for power, prefix in enumerate("kmgtp", 1) for rest in ("", "b", "i", "ib")}
 
 
 @st.composite
@@ -23,7 +24,9 @@ def any_case(draw: st.DrawFn, text: str) -> str:
     return "".join(letter.upper() if draw(st.booleans()) else letter for letter in text)
 
 
-@given(cpu=st.integers(0, 10**6), number=st.integers(0, 10**6), suffix=st.sampled_from(sorted(SUFFIXES)), data=st.data())
+@given(
+    cpu=st.integers(0, 10**6), number=st.integers(0, 10**6), suffix=st.sampled_from(sorted(SUFFIXES)), data=st.data()
+)
 def test_every_spelling_of_a_requirement_is_read(cpu: int, number: int, suffix: str, data: st.DataObject) -> None:
     blank = st.sampled_from(["", " ", "\t "])
     entries = [

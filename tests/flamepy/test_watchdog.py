@@ -13,7 +13,7 @@ from flamepy.core.watchdog import Watchdog
 from tests.conftest import DEADLINE_S, FAULT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.conftest import Place
 
@@ -100,7 +100,9 @@ with Watchdog(here, lambda done: done) as watchdog:
     [("", signal.SIGTERM), ("signal.signal(signal.SIGTERM, lambda *_: None)", signal.SIGKILL)],
     ids=["ordinary", "that ignores SIGTERM"],
 )
-def test_a_busy_service_is_ended_after_the_hang_up(place: Place, handler: str, arm: str, signum: signal.Signals) -> None:
+def test_a_busy_service_is_ended_after_the_hang_up(
+    place: Place, handler: str, arm: str, signum: signal.Signals
+) -> None:
     done = subprocess.run(
         [sys.executable, "-c", BUSY.format(handler=handler, arm=arm)],
         env=place.environment(),
@@ -110,5 +112,3 @@ def test_a_busy_service_is_ended_after_the_hang_up(place: Place, handler: str, a
         check=False,
     )
     assert (done.stdout, done.returncode) == ("hung up\n", -signum)
-
-
