@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 AS_IN_THE_ISSUE = """
 import flamepy
-session = flamepy.create_session("flmping", min_instances=1, resreq=flamepy.ResourceRequirement.from_string("cpu=1,mem=1g"))
+session = flamepy.create_session(
+    "flmping",
+    min_instances=1,
+    resreq=flamepy.ResourceRequirement.from_string("cpu=1,mem=1g"),
+)
 print(session.invoke(b"hello"))
 session.close()
 """

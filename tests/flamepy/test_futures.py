@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
 import sys
 import threading
@@ -128,8 +129,8 @@ def test_a_resolved_future_takes_no_second_result(touch: Callable[[LeanFuture], 
 def test_callbacks_run_in_order_and_late_ones_at_once(touch: Callable[[LeanFuture], LeanFuture]) -> None:
     future = touch(LeanFuture())
     called: list[tuple[int, object]] = []
-    for number in range(2):
-        future.add_done_callback(lambda done, number=number: called.append((number, done.result())))
+    future.add_done_callback(lambda done: called.append((0, done.result())))
+    future.add_done_callback(lambda done: called.append((1, done.result())))
     assert not called
     resolve([(future, b"output")])
     future.add_done_callback(lambda done: called.append((2, done.result())))
@@ -174,34 +175,6 @@ def test_those_who_wait_for_a_cancelled_future_are_told() -> None:
     assert list(as_completed([future], timeout=DEADLINE_S)) == [future]
 
 
-def test_resolve_races_with_result() -> None:
-    for _ in range(ROUNDS):
-        future = LeanFuture()
-        got: list[object] = []
-        run_together_quickly(lambda: got.append(future.result(DEADLINE_S)), lambda: resolve([(future, b"x")]))
-        assert got == [b"x"]
-
-
-def test_resolve_races_with_cancel() -> None:
-    for _ in range(ROUNDS):
-        future = LeanFuture()
-        cancelled: list[bool] = []
-        run_together_quickly(lambda: cancelled.append(future.cancel()), lambda: resolve([(future, b"x")]))
-        assert cancelled == [future.cancelled()]
-        assert future.cancelled() or future.result(timeout=0) == b"x"
-
-
-def test_resolve_races_with_add_done_callback() -> None:
-    for _ in range(ROUNDS):
-        future = LeanFuture()
-        called: list[object] = []
-        run_together_quickly(
-            lambda: future.add_done_callback(lambda done: called.append(done.result())),
-            lambda: resolve([(future, b"x")]),
-        )
-        assert called == [b"x"]
-
-
 class _Crew:
     """Two threads that start each step together: starting threads anew would leave nothing to race."""
 
@@ -209,16 +182,56 @@ class _Crew:
         self._pool = concurrent.futures.ThreadPoolExecutor(2)
         self._barrier = threading.Barrier(2)
 
-    def __call__(self, *functions: Callable[[], object]) -> None:
-        def start(function: Callable[[], object]) -> None:
-            self._barrier.wait(DEADLINE_S)
-            function()
-
-        for told in [self._pool.submit(start, function) for function in functions]:
+    def race(self, *functions: Callable[[], object]) -> None:
+        for told in [self._pool.submit(self._start, function) for function in functions]:
             told.result(DEADLINE_S)
 
+    def _start(self, function: Callable[[], object]) -> None:
+        self._barrier.wait(DEADLINE_S)
+        function()
 
-run_together_quickly = _Crew()
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+@pytest.fixture
+def crew() -> Iterator[_Crew]:
+    with contextlib.closing(_Crew()) as crew:
+        yield crew
+
+
+def test_resolve_races_with_result(crew: _Crew) -> None:
+    def once(future: LeanFuture) -> None:
+        got: list[object] = []
+        crew.race(lambda: got.append(future.result(DEADLINE_S)), lambda: resolve([(future, b"x")]))
+        assert got == [b"x"]
+
+    for _ in range(ROUNDS):
+        once(LeanFuture())
+
+
+def test_resolve_races_with_cancel(crew: _Crew) -> None:
+    def once(future: LeanFuture) -> None:
+        cancelled: list[bool] = []
+        crew.race(lambda: cancelled.append(future.cancel()), lambda: resolve([(future, b"x")]))
+        assert cancelled == [future.cancelled()]
+        assert future.cancelled() or future.result(timeout=0) == b"x"
+
+    for _ in range(ROUNDS):
+        once(LeanFuture())
+
+
+def test_resolve_races_with_add_done_callback(crew: _Crew) -> None:
+    def once(future: LeanFuture) -> None:
+        called: list[object] = []
+        crew.race(
+            lambda: future.add_done_callback(lambda done: called.append(done.result())),
+            lambda: resolve([(future, b"x")]),
+        )
+        assert called == [b"x"]
+
+    for _ in range(ROUNDS):
+        once(LeanFuture())
 
 
 def test_resolve_races_with_many_who_use_the_futures_in_every_way() -> None:
@@ -230,17 +243,22 @@ def test_resolve_races_with_many_who_use_the_futures_in_every_way() -> None:
         for start in range(0, len(futures), 7):
             resolve([(future, b"x") for future in futures[start : start + 7]])
 
-    def outcome(future: LeanFuture) -> None:
-        try:
-            assert future.result(DEADLINE_S) == b"x"
-        except CancelledError:
-            assert future.cancelled()
+    def ask() -> None:
+        for future in futures:
+            try:
+                assert future.result(DEADLINE_S) == b"x"
+            except CancelledError:
+                assert future.cancelled()
+
+    def call_back() -> None:
+        for future in futures[::3]:
+            future.add_done_callback(lambda _: next(called))
 
     run_together(
         resolver,
-        lambda: [outcome(future) for future in futures],
+        ask,
         lambda: [future.cancel() for future in futures[::5]],
-        lambda: [future.add_done_callback(lambda _: next(called)) for future in futures[::3]],
+        call_back,
         lambda: [wait(futures[start : start + 50], timeout=DEADLINE_S) for start in range(0, len(futures), 50)],
     )
     assert all(future.done() for future in futures)

@@ -276,8 +276,7 @@ def test_threads_that_close_and_run_at_once_end_all(client: flamepy.Connection) 
 
         def submit(session: flamepy.Session = session, futures: list[Future[bytes | None]] = futures) -> None:
             with contextlib.suppress(flamepy.FlameError):
-                for _ in range(2000):
-                    futures.append(session.run(b"x"))
+                futures.extend(session.run(b"x") for _ in range(2000))
 
         submitter = threading.Thread(target=submit)
         submitter.start()

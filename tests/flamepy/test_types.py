@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
-from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 import flamepy
 from flamepy import FlameError, FlameErrorCode, ResourceRequirement
 from flamepy.core import short_name
+
+if TYPE_CHECKING:
+    from enum import IntEnum
 
 SUFFIXES = {"": 0} | {prefix + rest: power for power, prefix in enumerate("kmgtp", 1) for rest in ("", "b", "i", "ib")}
 

@@ -21,6 +21,7 @@ class Actor(flamepy.FlameService):
     def __init__(self) -> None:
         self.enters = self.leaves = self.tasks = 0
         self.leave_file: Path | None = None
+        self.leave_gate: str | None = None
         self.session: flamepy.SessionContext
         self.task: flamepy.TaskContext
 
@@ -40,6 +41,8 @@ class Actor(flamepy.FlameService):
         self.leaves += 1
         if self.leave_file is not None:
             self.leave_file.write_text(f"{self.session.session_id} {self.tasks}")
+        if self.leave_gate is not None:
+            self.do_wait(self.leave_gate)
 
     def act(self, data: bytes) -> bytes | None:
         if not data.startswith(b"["):
@@ -107,6 +110,10 @@ class Actor(flamepy.FlameService):
     def do_leave_file(self, file: str) -> None:
         """Write there on leaving the session."""
         self.leave_file = Path(file)
+
+    def do_leave_at(self, gate: str) -> None:
+        """Wait there on leaving the session."""
+        self.leave_gate = gate
 
     def do_ask_flmping(self) -> bytes | None:
         """Be a client of the same instance, with nothing configured but what an executor finds."""

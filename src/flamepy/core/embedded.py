@@ -85,6 +85,7 @@ class Embedded:
     def stop(self) -> None:
         """End it and wait for it. In a forked child this does nothing: the instance is the parent's."""
         if self._owner != os.getpid():
+            self._process.returncode = 0  # no child of this process: there is nothing to wait for, or to warn of
             return
         for patience_s in (_DRAIN_S, _STOP_S):
             self._process.terminate()  # the second one ends what still runs

@@ -288,10 +288,7 @@ class Link:
         if threading.current_thread() is not self._thread and self._thread.is_alive():
             self._thread.join()
         self.direct.close()
-        if self._wake_read >= 0:
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-            self._wake_read = self._wake_write = -1
+        self._close_pipe()
 
     def _forked(self) -> None:
         """In the child: this copy is nobody's connection. The parent's socket is the parent's."""
@@ -302,9 +299,13 @@ class Link:
         self._gathered.clear()
         self.direct.close()
         self._socket.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
-        self._wake_read = self._wake_write = -1
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        if self._wake_read >= 0:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_read = self._wake_write = -1
 
 
 _links: weakref.WeakSet[Link] = weakref.WeakSet()

@@ -1,0 +1,132 @@
+"""The instance itself dies or is told to stop: everyone who waits is told, and nothing stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import flamepy
+from flamepy import FlameErrorCode
+from tests.conftest import DEADLINE_S, FAULT_S, Gate, act, actor_session, refused, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import Daemon
+
+
+def on_a_thread(function: Callable[[], object]) -> Future[object]:
+    """What the function ends with, once it does."""
+    told: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            told.set_result(function())
+        except BaseException as error:
+            told.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return told
+
+
+def test_everyone_who_waits_is_told_that_the_daemon_is_gone(
+    own_daemon: Daemon, own_client: flamepy.Connection, gate: Gate
+) -> None:
+    session = actor_session(own_client)
+    futures = [session.run(gate.task), *(session.run(b"x") for _ in range(100))]
+    gate.wait_until_reached()
+    watcher = session.watch_task("1")
+    next(watcher)
+    waiting = [
+        on_a_thread(lambda: session.invoke(b"x")),
+        on_a_thread(lambda: list(watcher)),
+        on_a_thread(lambda: [session.create_task(b"x") for _ in range(1_000_000)]),
+        on_a_thread(lambda: [session.get_task("1") for _ in range(1_000_000)]),
+    ]
+    wait_until(lambda: own_client.get_session(session.id).pending > 101, "they all wait")
+    own_daemon.kill()
+    ends: list[Future[Any]] = [*futures, *waiting]
+    for told in ends:
+        with refused(FlameErrorCode.INTERNAL, own_daemon.uri, "is lost"):
+            told.result(FAULT_S)
+    for use in (session.run, session.invoke, session.create_task):
+        with refused(FlameErrorCode.INTERNAL, "is lost"):
+            use(b"x")
+    with refused(FlameErrorCode.INTERNAL, "is lost"):
+        session.close()
+    with refused(FlameErrorCode.INVALID_CONFIG, "no instance answers"):
+        own_daemon.connect()
+
+
+@pytest.mark.parametrize("at", ["idle", "at work", "entering", "leaving", "many"])
+def test_executors_end_by_themselves_when_the_daemon_is_gone(
+    own_daemon: Daemon, own_client: flamepy.Connection, tmp_path: Path, at: str
+) -> None:
+    gate = Gate(tmp_path)
+    session = actor_session(own_client, gate.task if at == "entering" else None)
+    if at == "idle":
+        session.invoke(b"x")
+    elif at == "at work":
+        session.run(gate.task)
+        gate.wait_until_reached()
+    elif at == "entering":
+        session.run(b"x")
+        gate.wait_until_reached()
+    elif at == "leaving":
+        session.invoke(act("leave_at", str(tmp_path / "gate")))
+        session.close()
+        gate.wait_until_reached()
+    else:
+        for _ in range(20_000):
+            session.run(b"x")
+    own_daemon.kill()
+    own_daemon.place.wait_until_empty(FAULT_S)
+
+
+def test_sigterm_lets_the_running_task_finish(own_daemon: Daemon, own_client: flamepy.Connection, gate: Gate) -> None:
+    session = actor_session(own_client)
+    running, waiting = session.run(gate.task), session.run(b"x")
+    gate.wait_until_reached()
+    own_daemon.signal(signal.SIGTERM)
+    wait_until(lambda: "draining" in own_daemon.log(), "the daemon drains")
+    gate.open()
+    assert running.result(FAULT_S) == b"through"
+    with refused(FlameErrorCode.INTERNAL, "is lost"):
+        waiting.result(FAULT_S)
+    assert own_daemon.process.wait(FAULT_S) == 0
+
+
+def test_a_second_sigterm_stops_at_once(own_daemon: Daemon, own_client: flamepy.Connection, gate: Gate) -> None:
+    session = actor_session(own_client)
+    running = session.run(gate.task)
+    gate.wait_until_reached()
+    own_daemon.signal(signal.SIGTERM)
+    wait_until(lambda: "draining" in own_daemon.log(), "the daemon drains")
+    own_daemon.signal(signal.SIGTERM)
+    with refused(FlameErrorCode.INTERNAL, "was killed by SIGKILL"):
+        running.result(FAULT_S)
+    assert own_daemon.process.wait(FAULT_S) == 0
+    own_daemon.place.wait_until_empty(FAULT_S)
+
+
+def test_a_stopped_daemon_leaves_no_socket(own_daemon: Daemon) -> None:
+    own_daemon.stop()
+    assert list((own_daemon.place.folder / "run").iterdir()) == []
+
+
+def test_tasks_of_a_client_that_was_killed_are_done(
+    own_daemon: Daemon, own_client: flamepy.Connection, gate: Gate
+) -> None:
+    session = actor_session(own_client)
+    with contextlib.closing(own_daemon.connect()) as other:
+        task = other.get_session(session.id).create_task(gate.task)
+        gate.wait_until_reached()
+    gate.open()
+    assert list(session.watch_task(task.id, DEADLINE_S))[-1].output == b"through"
+    session.close()
