@@ -70,8 +70,8 @@ def _own_folder(rundir: Path) -> None:
 
 
 def _lock(rundir: Path) -> int:
-    """Only one instance in a folder: a second one would take the first one's socket away."""
-    descriptor = os.open(rundir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Only one instance in a folder: a second one would take the first one's socket away. The folder is the lock."""
+    descriptor = os.open(rundir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
