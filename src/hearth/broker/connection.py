@@ -12,17 +12,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flux.packet import Decoder, ProtocolError, StreamError
-from hearth.broker.router import Port
+from hearth.broker.router import Port, Router
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from hearth.broker.credentials import Credentials
-    from hearth.broker.server import Broker
 
 __all__ = ["HARD_MARK_BYTES", "SOFT_MARK_BYTES", "Connection"]
 
@@ -38,10 +37,27 @@ _VECTOR_MAX = 64
 _STALLED_S = 1.0  # without a byte taken: no longer slow, but waiting for us as we for it
 
 
+class Owner(Protocol):
+    """What a connection needs of the broker that accepted it."""
+
+    router: Router
+    max_message_bytes: int
+    read_buffer: memoryview
+
+    def settle(self) -> None:
+        """A batch is over."""
+
+    def settle_later(self, connection: Connection) -> None:
+        """The connection has something to write when the batch is over."""
+
+    def on_closed(self, connection: Connection) -> None:
+        """The connection has ended."""
+
+
 class Connection(Port):
     """A peer on a stream socket. Owned by its broker; all calls come from the broker's loop."""
 
-    def __init__(self, broker: Broker, stream: socket.socket, uuid: str, credentials: Credentials, pid: int) -> None:
+    def __init__(self, broker: Owner, stream: socket.socket, uuid: str, credentials: Credentials, pid: int) -> None:
         super().__init__(uuid, credentials)
         self._broker = broker
         self._stream = stream

@@ -75,7 +75,8 @@ class LocalProvider:
             self._processes[launch.executor_id] = self._start(launch, folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            how = f"could not be started: {error.strerror or error}: {error.filename or launch.attributes.command!r}"
+            what = f": {error.filename!r}" if error.filename else ""
+            how = f"could not be started: {error.strerror or error}{what}"
             # Not from within launch: the engine is in the middle of a step.
             self._loop.call_soon(self.on_exit, launch.executor_id, how)
 
@@ -85,7 +86,7 @@ class LocalProvider:
         )
         command = command_line(launch.attributes, environment)
         if not command:
-            raise OSError(0, f"application {launch.application!r} has no command", "")
+            raise OSError(f"application {launch.application!r} has no command")
         with OutputPipe() as stdout, OutputPipe() as stderr:
             popen = subprocess.Popen(
                 command,
