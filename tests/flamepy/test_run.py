@@ -14,7 +14,7 @@ import pytest
 
 import flamepy
 from flamepy import FlameErrorCode, SessionAttributes
-from tests.conftest import DEADLINE_S, FAULT_S, act, actor_session, refused
+from tests.conftest import DEADLINE_S, FAULT_S, act, actor_session, refused, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,7 +204,7 @@ def test_a_callback_that_raises_harms_nobody(
     gate.open()
     assert future.result(DEADLINE_S) == b"through"
     assert session.invoke(b"next") == b"next"
-    assert "in the callback" in caplog.text
+    wait_until(lambda: "in the callback" in caplog.text, "the exception is in the log")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # that is the fault
@@ -223,6 +223,7 @@ def test_a_callback_that_exits_fails_those_who_wait_on_its_connection(
             assert waiting.result(FAULT_S) == b"x"
         with refused(FlameErrorCode.INTERNAL, "is lost"):
             doomed.list_sessions()
+    wait_until(lambda: client.get_session(session.id).succeed == 2, "both tasks are done, whoever hears of it")
     client.close_session(session.id)
 
 
