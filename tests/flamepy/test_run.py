@@ -209,12 +209,11 @@ def test_a_callback_that_raises_harms_nobody(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # that is the fault
 def test_a_callback_that_exits_fails_those_who_wait_on_its_connection(
-    client: flamepy.Connection, new_session: NewSession, gate: Gate, shared_daemon: Daemon
+    session: flamepy.Session, gate: Gate, shared_daemon: Daemon
 ) -> None:
     """It runs on the connection's thread: without it nobody would ever be told anything."""
-    new_session()
     with contextlib.closing(shared_daemon.connect()) as doomed:
-        session = actor_session(doomed)
+        session = doomed.get_session(session.id)
         future, waiting = session.run(gate.task), session.run(b"x")
         future.add_done_callback(lambda _: sys.exit(3))
         gate.open()
@@ -223,7 +222,6 @@ def test_a_callback_that_exits_fails_those_who_wait_on_its_connection(
             assert waiting.result(FAULT_S) == b"x"
         with refused(FlameErrorCode.INTERNAL, "is lost"):
             doomed.list_sessions()
-    client.close_session(session.id)
 
 
 def test_closing_cancels_what_waits(client: flamepy.Connection) -> None:
