@@ -1,2 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The message plane."""
+"""The Flux message plane in plain Python: messages, handles, futures, events and the reactor."""
+
+from flux import constants, message
+from flux.core.handle import Flux
+from flux.rpc import RPC
+
+__all__ = ["RPC", "Flux", "constants", "message"]

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["connect", "default_uri"]
+__all__ = ["READ_BYTES", "connect", "connect_error", "default_uri"]
+
+READ_BYTES = 120 << 10
+"""How much to ask of one recv(2). From 128 KiB on malloc maps fresh pages for each call: 13 µs more."""
 
 _RETRIES = 5
 _FIRST_DELAY_S = 0.016  # then doubled: 16, 32, 64, 128, 256 ms, as the C connector has it
@@ -41,7 +44,7 @@ def connect(uri: str) -> socket.socket:
     opener = _SCHEMES.get(scheme) if separator else None
     if opener is None:
         name = scheme if separator else uri
-        raise OSError(errno.ENOENT, f"{_PREFIX}Unable to find connector name '{name}'")
+        raise connect_error(errno.ENOENT, f"Unable to find connector name '{name}'")
     stream = opener(path)
     try:
         _handshake(stream)
@@ -53,7 +56,7 @@ def connect(uri: str) -> socket.socket:
 
 def _open_local(path: str) -> socket.socket:
     if not path or len(os.fsencode(path)) > _PATH_MAX:
-        raise _connect_error(errno.EINVAL)
+        raise connect_error(errno.EINVAL)
     delay = _FIRST_DELAY_S
     for _ in range(_retry_count()):
         try:
@@ -64,9 +67,9 @@ def _open_local(path: str) -> socket.socket:
     try:
         return _connect_unix(path)
     except FileNotFoundError:
-        raise OSError(errno.ENOENT, f"{_PREFIX}broker socket {path} was not found") from None
+        raise connect_error(errno.ENOENT, f"broker socket {path} was not found") from None
     except OSError as error:
-        raise _connect_error(error.errno or errno.EIO) from None
+        raise connect_error(error.errno or errno.EIO) from None
 
 
 def _retry_count() -> int:
@@ -74,7 +77,7 @@ def _retry_count() -> int:
     if text is None:
         return _RETRIES
     if not text.isdecimal():
-        raise _connect_error(errno.EINVAL)
+        raise connect_error(errno.EINVAL)
     return int(text)
 
 
@@ -89,15 +92,19 @@ def _connect_unix(path: str) -> socket.socket:
 
 
 def _handshake(stream: socket.socket) -> None:
-    answer = stream.recv(1)
+    try:
+        answer = stream.recv(1)
+    except ConnectionResetError:
+        answer = b""
     if not answer:
-        raise _connect_error(errno.ECONNRESET)
+        raise connect_error(errno.ECONNRESET)
     if answer != b"\0":
-        raise _connect_error(answer[0])
+        raise connect_error(answer[0])
 
 
-def _connect_error(errnum: int) -> OSError:
-    return OSError(errnum, _PREFIX + os.strerror(errnum))
+def connect_error(errnum: int, text: str | None = None) -> OSError:
+    """The OSError of a failed connect; text: in place of errnum's own."""
+    return OSError(errnum, _PREFIX + (text or os.strerror(errnum)))
 
 
 _SCHEMES: dict[str, Callable[[str], socket.socket]] = {"local": _open_local}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -31,12 +31,17 @@ from flux.constants import (
     FLUX_USERID_UNKNOWN,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = [
     "HEADER_SIZE",
     "MAX_MESSAGE_BYTES",
     "Decoder",
     "Packet",
     "ProtocolError",
+    "StreamError",
+    "decode",
     "decode_body",
     "encode",
     "event",
@@ -161,6 +166,26 @@ def _append_frame(parts: list[bytes], data: bytes) -> None:
     parts.append(data)
 
 
+def decode(framed: bytes) -> Packet:
+    """Decode exactly one framed message: the inverse of `encode`. Raises ProtocolError, and nothing else."""
+    if len(framed) < HEADER_SIZE:
+        raise ProtocolError(errno.EPROTO, "message header", got=f"{len(framed)} bytes", want=f"{HEADER_SIZE} bytes")
+    length = _body_length(framed, 0, MAX_MESSAGE_BYTES)
+    if length != len(framed) - HEADER_SIZE:
+        raise ProtocolError(errno.EPROTO, "message length", got=length, want=len(framed) - HEADER_SIZE)
+    return decode_body(framed, HEADER_SIZE)
+
+
+def _body_length(data: Buffer, at: int, max_bytes: int) -> int:
+    magic, length = _HEADER.unpack_from(data, at)
+    if magic != _STREAM_MAGIC:
+        raise ProtocolError(errno.EPROTO, "stream magic", got=hex(magic), want=hex(_STREAM_MAGIC))
+    if not 0 < length <= max_bytes:
+        raise ProtocolError(errno.EPROTO, "message length", got=length, want=f"1 to {max_bytes}")
+    assert isinstance(length, int)
+    return length
+
+
 def decode_body(body: Buffer, start: int = 0, end: int | None = None) -> Packet:
     """Decode one message body, body[start:end].
 
@@ -218,11 +243,15 @@ def _text(body: Buffer, start: int, end: int) -> str:
 
 
 def _decode_unusual(body: Buffer, start: int, end: int) -> Packet:
-    """Read a body frame by frame: the rules of spec and C decoder in full, without haste."""
-    frames = _split_frames(body, start, end)
-    if not frames:
+    """Read a body frame by frame: the rules of spec and C decoder in full, without haste.
+
+    The frames are walked twice and never listed: a body of a million empty frames costs no memory.
+    """
+    low, high, rest = start, start, -1
+    for next_low, next_high in _frames(body, start, end):
+        low, high, rest = next_low, next_high, high
+    if rest < 0:
         raise ProtocolError(errno.EPROTO, "message body", got="nothing", want="at least a PROTO frame")
-    low, high = frames.pop()
     if high - low != _PROTO_SIZE:
         raise ProtocolError(errno.EPROTO, "PROTO frame size", got=high - low, want=_PROTO_SIZE)
     magic, kind, flags, userid, rolemask, aux1, aux2 = _PROTO.unpack_from(body, low)
@@ -231,6 +260,7 @@ def _decode_unusual(body: Buffer, start: int, end: int) -> Packet:
     if kind not in _TYPES:
         raise ProtocolError(errno.EPROTO, "message type", got=kind, want=sorted(_TYPES))
     packet = Packet(kind, flags, userid, rolemask, aux1, aux2)
+    frames = _frames(body, start, rest)
     if flags & FLUX_MSGFLAG_ROUTE:
         packet.routes = []
         while True:
@@ -246,15 +276,14 @@ def _decode_unusual(body: Buffer, start: int, end: int) -> Packet:
     return packet
 
 
-def _next_frame(frames: list[tuple[int, int]], what: str) -> tuple[int, int]:
-    if not frames:
-        raise ProtocolError(errno.EPROTO, what, got="no frame", want="a frame before PROTO, as the flags say")
-    return frames.pop(0)
+def _next_frame(frames: Iterator[tuple[int, int]], what: str) -> tuple[int, int]:
+    for frame in frames:
+        return frame
+    raise ProtocolError(errno.EPROTO, what, got="no frame", want="a frame before PROTO, as the flags say")
 
 
-def _split_frames(body: Buffer, start: int, end: int) -> list[tuple[int, int]]:
+def _frames(body: Buffer, start: int, end: int) -> Iterator[tuple[int, int]]:
     """(start, end) of each frame's data. Frames that run past the body are EINVAL."""
-    frames = []
     at = start
     while at < end:
         size = body[at]
@@ -266,9 +295,8 @@ def _split_frames(body: Buffer, start: int, end: int) -> list[tuple[int, int]]:
             at += 4
         if at + size > end:
             raise ProtocolError(errno.EINVAL, "frame length", got=size, want=f"at most {end - at}")
-        frames.append((at, at + size))
+        yield at, at + size
         at += size
-    return frames
 
 
 class Decoder:
@@ -283,11 +311,11 @@ class Decoder:
         self._kept = bytearray()
         self._wanted = HEADER_SIZE
 
-    def feed(self, data: bytes) -> list[Packet]:
+    def feed(self, data: Buffer) -> list[Packet]:
         """The packets that data completes, in order.
 
-        Raises ProtocolError; packets completed before the fault in the same read are in its
-        `packets` attribute, since whoever sent them may rely on them having been sent.
+        Raises StreamError, a ProtocolError that has the packets completed before the fault in the same
+        read: whoever sent them may rely on them having been sent.
         """
         if not self._kept:
             packets, used = self._take(data)
@@ -307,7 +335,7 @@ class Decoder:
         at, size = 0, len(data)
         try:
             while size - at >= HEADER_SIZE:
-                body_end = at + HEADER_SIZE + self._body_length(data, at)
+                body_end = at + HEADER_SIZE + _body_length(data, at, self._max_bytes)
                 if body_end > size:
                     self._wanted = body_end - at
                     return packets, at
@@ -317,15 +345,6 @@ class Decoder:
             raise StreamError(error, packets) from None
         self._wanted = HEADER_SIZE
         return packets, at
-
-    def _body_length(self, data: Buffer, at: int) -> int:
-        magic, length = _HEADER.unpack_from(data, at)
-        if magic != _STREAM_MAGIC:
-            raise ProtocolError(errno.EPROTO, "stream magic", got=hex(magic), want=hex(_STREAM_MAGIC))
-        if not 0 < length <= self._max_bytes:
-            raise ProtocolError(errno.EPROTO, "message length", got=length, want=f"1 to {self._max_bytes}")
-        assert isinstance(length, int)
-        return length
 
 
 class StreamError(ProtocolError):

@@ -8,7 +8,6 @@ move bytes and decide when to; what a byte means is decided here.
 from __future__ import annotations
 
 import errno
-import os
 from collections import deque
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from flux.constants import (
     FLUX_MSGTYPE_RESPONSE,
     FLUX_NODEID_ANY,
 )
+from flux.errors import named_error
 from flux.matchtags import TagPool
 from flux.packet import Decoder, Packet
 
@@ -70,20 +70,21 @@ class Session:
             self.send(wire.request(topic, payload, matchtag=FLUX_MATCHTAG_NONE, nodeid=nodeid, flags=flags))
             return FLUX_MATCHTAG_NONE
         if self._lost is not None:
-            raise self._broken_pipe()
+            raise named_error(errno.EPIPE)
         tag = self._tags.allocate()
+        try:
+            self._out.append(wire.encode(wire.request(topic, payload, matchtag=tag, nodeid=nodeid, flags=flags)))
+        except (OverflowError, UnicodeError):
+            self._tags.free(tag)
+            raise
         self._waiting[tag] = receiver
-        self._out.append(wire.encode(wire.request(topic, payload, matchtag=tag, nodeid=nodeid, flags=flags)))
         return tag
 
     def send(self, packet: Packet) -> None:
         """Queue any message."""
         if self._lost is not None:
-            raise self._broken_pipe()
+            raise named_error(errno.EPIPE)
         self._out.append(wire.encode(packet))
-
-    def _broken_pipe(self) -> OSError:
-        return OSError(errno.EPIPE, f"EPIPE: {os.strerror(errno.EPIPE)}")
 
     def abandon(self, tag: int) -> None:
         """Nobody waits for this request any more; its tag is reused only after its last answer."""
@@ -106,17 +107,24 @@ class Session:
     def receive(self, data: bytes) -> None:
         """Take what arrived: answers go to their receivers at once, the rest to the inbox.
 
-        Raises ProtocolError when the peer broke the protocol, after delivering what came before.
+        A receiver finds in the inbox just what arrived before its answer. Raises ProtocolError when the
+        peer broke the protocol, after delivering what came before.
         """
+        fault = None
         try:
             packets = self._decoder.feed(data)
         except wire.StreamError as error:
-            deliver(self.sort(error.packets))
-            raise
-        deliver(self.sort(packets))
+            packets, fault = error.packets, error
+        for packet in packets:
+            deliver(self.sort([packet]))
+        if fault is not None:
+            raise fault
 
     def decode(self, data: bytes) -> list[Packet]:
-        """The messages that arrived; the first half of `receive`, for shells that hold a lock around `sort` only."""
+        """The messages that arrived; the first half of `receive`, for shells that hold a lock around `sort` only.
+
+        Raises StreamError, with the messages before the fault.
+        """
         return self._decoder.feed(data)
 
     def sort(self, packets: list[Packet]) -> list[tuple[Receiver, Packet]]:
@@ -149,6 +157,11 @@ class Session:
         waiting, self._waiting = self._waiting, {}
         self._out.clear()
         return [receiver for receiver in waiting.values() if receiver is not None]
+
+    @property
+    def tags_available(self) -> int:
+        """How many matchtags are free in the pool."""
+        return self._tags.available
 
     @property
     def lost(self) -> OSError | None:

@@ -5,20 +5,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import fcntl
 import gc
 import logging
 import os
 import shutil
 import signal
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hearth.instance import Instance
+from hearth.rundir import default_rundir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 __all__ = ["default_rundir", "serve"]
 
@@ -28,30 +30,33 @@ _DRAIN_S = 10.0
 _GC_THRESHOLD = 50_000  # tasks are no garbage: looking for cycles among a hundred thousand of them costs time
 
 
-def default_rundir() -> Path:
-    """``$XDG_RUNTIME_DIR/hearth``, or a folder of the user's below the temporary one."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(runtime) / "hearth" if runtime else Path(tempfile.gettempdir()) / f"hearth-{os.getuid()}"
-
-
 def serve(rundir: Path, owner: int | None) -> None:
     """Run until SIGTERM or SIGINT, or until the owner process ends.
 
-    Prints ``ready URI`` when clients may connect. A first signal drains: no new sessions' tasks are
-    waited for, running ones are, for up to ten seconds; a second one stops at once. Raises OSError
-    if the folder cannot be used.
+    Prints ``ready URI`` when clients may connect. A first signal drains: tasks that run are waited
+    for, up to ten seconds, no more are begun; a second one stops at once. Raises OSError if the folder
+    cannot be used, or another instance runs in it.
     """
     _own_folder(rundir)
+    lock = _lock(rundir)
     gc.set_threshold(_GC_THRESHOLD)
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    loop = _new_event_loop()
     try:
-        asyncio.run(_serve(rundir, owner))
+        loop.run_until_complete(_serve(rundir, owner))
     finally:
+        loop.close()
+        os.close(lock)
         if owner is not None:
             shutil.rmtree(rundir, ignore_errors=True)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """Of uvloop where it exists: 10 to 20 % less latency than the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def _own_folder(rundir: Path) -> None:
@@ -64,22 +69,37 @@ def _own_folder(rundir: Path) -> None:
         raise PermissionError(f"{rundir} may be written by others (mode {status.st_mode & 0o777:o}); chmod 700 it")
 
 
+def _lock(rundir: Path) -> int:
+    """Only one instance in a folder: a second one would take the first one's socket away. The folder is the lock."""
+    descriptor = os.open(rundir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise OSError(
+            errno.EBUSY, f"an instance is already running in {rundir}; stop it, or choose another --rundir"
+        ) from None
+    return descriptor
+
+
 async def _serve(rundir: Path, owner: int | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     hurry = asyncio.Event()
 
-    def on_signal() -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    def on_owner_gone() -> None:
+    def stop_now() -> None:
         stop.set()
         hurry.set()
+
+    def on_signal() -> None:
+        if stop.is_set() or owner is not None:  # an owner ends us when it has no more use for any answer
+            stop_now()
+        stop.set()
 
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, on_signal)
     if owner is not None:
-        _watch_owner(owner, on_owner_gone)
+        _watch_owner(owner, stop_now)
     instance = Instance(rundir)
     sys.stdout.write(f"ready {instance.uri}\n")
     sys.stdout.flush()
@@ -91,9 +111,9 @@ async def _serve(rundir: Path, owner: int | None) -> None:
 
 
 async def _drain(instance: Instance, hurry: asyncio.Event) -> None:
-    """Wait until no task is running, or there is no more time."""
+    """Wait until no task is running and every answer has left, or there is no more time."""
     instance.drain()
-    while instance.running_tasks and not hurry.is_set():
+    while instance.has_unfinished and not hurry.is_set():
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(hurry.wait(), 0.02)
 

@@ -19,7 +19,11 @@ from hearth.broker.router import Router
 from hearth.broker.server import Broker
 from hearth.broker.service import Service
 from hearth.engine.engine import Engine
-from hearth.flame_service import FlameService
+from hearth.flame.control import Control
+from hearth.flame.executors import Executors
+from hearth.flame.results import Results
+from hearth.flame.service import FlameService
+from hearth.flame.tasks import TaskViews
 from hearth.providers.local import LocalProvider, machine_capacity
 
 if TYPE_CHECKING:
@@ -47,11 +51,12 @@ class Instance:
         AttributeService(self.router, _attributes(rundir, self.uri, self.router.uuid, host))
         EventService(self.router)
         Service(self.router, "broker")
-        self.flame = FlameService(self.broker, self.engine, self.uri)
-        self.provider = LocalProvider(
-            folder=rundir / "executors", uri=self.uri, capacity=capacity, on_exit=self.flame.on_exit
-        )
-        self.flame.use(self.provider)
+        self.provider = LocalProvider(folder=rundir / "executors", uri=self.uri, capacity=capacity)
+        flame = FlameService(self.broker, self.engine, self.uri)
+        Control(flame)
+        Results(flame)
+        TaskViews(flame)
+        Executors(flame, self.provider)
         self._register_builtin_applications()
         self.broker.listen(rundir / "local-0")
 
@@ -63,6 +68,11 @@ class Instance:
             arguments=["-m", "hearth.apps.flmping"],
         )
         self.engine.applications.register("flmping", flmping, time.time())
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether tasks run, or something is on its way to a client."""
+        return self.running_tasks > 0 or self.broker.has_unsent
 
     @property
     def running_tasks(self) -> int:

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from tests.conftest import NewSession
 
 
-returned_in_circles = pytest.mark.xfail(
-    strict=False, reason="the engine gives what an executor returned to the same executor again, for ever"
-)
-
-
 def pids(session: flamepy.Session) -> list[int]:
     return [executor.pid for executor in executors_of(session) if executor.pid is not None]
 
@@ -112,7 +107,6 @@ def test_one_deadly_task_among_many_is_the_only_one_that_fails(session: flamepy.
             assert future.result(DEADLINE_S) == tasks[number]
 
 
-@returned_in_circles
 def test_a_long_task_submitted_with_quick_ones_does_not_hold_them_up(new_session: NewSession, gate: Gate) -> None:
     session = new_session(instances=2)
     futures = [session.run(b"%d" % number) for number in range(500)]
@@ -125,7 +119,6 @@ def test_a_long_task_submitted_with_quick_ones_does_not_hold_them_up(new_session
     assert long.result(FAULT_S) == b"through"
 
 
-@returned_in_circles
 def test_a_long_task_does_not_hold_up_quick_ones_that_come_later(new_session: NewSession, gate: Gate) -> None:
     session = new_session(instances=2)
     for future in [session.run(b"%d" % number) for number in range(2000)]:  # both are trusted with many at a time

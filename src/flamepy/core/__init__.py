@@ -19,14 +19,8 @@ from flamepy.core.client import (
     unregister_application,
 )
 from flamepy.core.config import FlameClientTls, FlameContext
-from flamepy.core.service import (
-    FLAME_INSTANCE_ENDPOINT,
-    ApplicationContext,
-    FlameService,
-    SessionContext,
-    TaskContext,
-    run,
-)
+from flamepy.core.executor import FLAME_INSTANCE_ENDPOINT, run
+from flamepy.core.service import ApplicationContext, FlameService, SessionContext, TaskContext
 from flamepy.core.types import (
     DEFAULT_FLAME_CACHE_ENDPOINT,
     DEFAULT_FLAME_CONF,

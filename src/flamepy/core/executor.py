@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One service in its session: takes orders, works, reports; one thread, and a watchdog beside it."""
+"""`run`: one service in its session takes orders, works, reports; one thread, and a watchdog beside it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,49 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flamepy.core.service import ApplicationContext, FlameService, SessionContext, TaskContext
+from flamepy.core.types import FlameError, FlameErrorCode
 from flamepy.core.watchdog import Watchdog
 from flamepy.protocol import AttachExecutor, CompletionBatch, ExecutorOrder, SessionContextInfo
+from flux.connector import READ_BYTES, connect
 from flux.constants import FLUX_MSGFLAG_STREAMING
 from flux.session import Session
 
 if TYPE_CHECKING:
     from flux.packet import Packet
 
-__all__ = ["Executor"]
+__all__ = ["FLAME_INSTANCE_ENDPOINT", "Executor", "run"]
 
-_READ_BYTES = 256 << 10
+FLAME_INSTANCE_ENDPOINT = "FLAME_INSTANCE_ENDPOINT"
+"""The environment variable that tells a service process where to call in."""
+
+_EXECUTOR_ID = "FLAME_EXECUTOR_ID"
+
 _REPORT_S = 0.002  # answers of quick tasks travel together, at most this late
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_order = msgspec.msgpack.Decoder(ExecutorOrder).decode
+
+
+def run(service: FlameService) -> None:
+    """Serve one session; returns when it is over, and the process should then end.
+
+    Call it in a process that an instance has started. Raises FlameError INTERNAL if it was not, or if
+    the instance does not answer. If the connection breaks, the process is ended by SIGTERM.
+    """
+    for variable in (FLAME_INSTANCE_ENDPOINT, _EXECUTOR_ID):
+        if not os.environ.get(variable):
+            raise FlameError(
+                FlameErrorCode.INTERNAL,
+                f"{variable} is not set: a service is started by an instance; register its command as an application"
+                " and create a session of it",
+            )
+    uri = os.environ[FLAME_INSTANCE_ENDPOINT]
+    try:
+        stream = connect(uri)
+    except OSError as error:
+        raise FlameError(FlameErrorCode.INTERNAL, f"the instance at {uri} does not answer: {error}") from error
+    with stream:
+        Executor(service, stream, os.environ[_EXECUTOR_ID]).serve()
 
 
 class Executor:
@@ -152,7 +180,7 @@ class Executor:
 
     def _read(self, flags: int = 0) -> None:
         try:
-            data = self._stream.recv(_READ_BYTES, flags)
+            data = self._stream.recv(READ_BYTES, flags)
         except BlockingIOError:
             return
         except ConnectionError:

@@ -59,7 +59,7 @@ os.register_at_fork(
 
 
 class _MadeOnDemand:
-    """An attribute that comes into being when first looked at. No data descriptor: the instance's own hides it."""
+    """An attribute made when it is first looked at. Not a data descriptor, so the instance's own hides it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make

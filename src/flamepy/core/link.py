@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
+from flamepy.core.direct import DirectLines
+from flamepy.core.errors import error_of, lost_error
 from flamepy.core.types import FlameError, FlameErrorCode
-from flamepy.protocol import CODE_OF_ERRNO
 from flux import packet as wire
-from flux.connector import connect
+from flux.connector import READ_BYTES, connect
 from flux.constants import FLUX_MSGFLAG_STREAMING
 from flux.session import Receiver, Session, deliver
 
@@ -29,22 +30,14 @@ if TYPE_CHECKING:
 
     from flux.packet import Packet
 
-__all__ = ["Batch", "Link", "error_of"]
+__all__ = ["Batch", "Link"]
 
 _T = TypeVar("_T")
-_READ_BYTES = 256 << 10
 UNSENT_MAX_BYTES = 64 << 20
 """Beyond this, callers wait until the instance has taken some: a program that submits faster than the
 instance reads is slowed down instead of growing."""
 
 _encode_json = msgspec.json.Encoder().encode
-
-
-def error_of(response: Packet) -> FlameError:
-    """The failure that a response carries."""
-    payload = response.payload or b""
-    text = payload.split(b"\0", 1)[0].decode("utf-8", "replace") or os.strerror(response.aux1)
-    return FlameError(CODE_OF_ERRNO.get(response.aux1, FlameErrorCode.INTERNAL), text)
 
 
 class Batch(Protocol):
@@ -90,6 +83,8 @@ class Link:
     def __init__(self, uri: str) -> None:
         """Connect. Raises OSError as `flux.connector.connect` does."""
         self.uri = uri
+        self.direct = DirectLines(uri)
+        """For callers that wait for one task."""
         self._socket = connect(uri)
         self._socket.setblocking(False)
         self._session = Session()
@@ -113,11 +108,12 @@ class Link:
         self.check_may_wait(topic)
         call = _Call()
         with self._lock:
+            self._collect()  # what was submitted before goes before
             self.request(topic, payload, call)
             self._flush()
         call.wait()
         if call.response is None:
-            raise self._lost_error(call.error)
+            raise lost_error(self.uri, call.error)
         if call.response.aux1:
             raise error_of(call.response)
         return returns(call.response.payload or b"")
@@ -139,6 +135,7 @@ class Link:
     def open_stream(self, topic: str, request: msgspec.Struct, receiver: Receiver) -> int:
         """Send a streaming request whose answers go to the receiver, on the I/O thread. Returns its matchtag."""
         with self._lock:
+            self._collect()
             tag = self.request(topic, _encode_json(request) + b"\0", receiver, FLUX_MSGFLAG_STREAMING)
             self._flush()
         return tag
@@ -158,12 +155,12 @@ class Link:
         try:
             return self._session.request(topic, payload, receiver, flags=flags)
         except BrokenPipeError:
-            raise self._lost_error(self._session.lost) from None
+            raise lost_error(self.uri, self._session.lost) from None
 
     def check(self) -> None:
         """Raise FlameError if the connection is gone."""
         if self._session.lost is not None:
-            raise self._lost_error(self._session.lost)
+            raise lost_error(self.uri, self._session.lost)
 
     def gather(self, batch: Batch, size: int, *, is_first: bool, is_urgent: bool) -> None:
         """Note that size bytes more wait in the batch; is_first when nothing did. The lock must be held.
@@ -187,14 +184,16 @@ class Link:
         with self._lock:
             self._flush()
 
-    def _flush(self) -> None:
-        """Write all that waits, as far as the socket takes it; the lock must be held."""
-        if self._session.lost is not None:
-            return
-        if self._gathered:
+    def _collect(self) -> None:
+        """Make requests of what has gathered; the lock must be held."""
+        if self._gathered and self._session.lost is None:
             gathered, self._gathered = self._gathered, []
             for batch in gathered:
                 batch.send()
+
+    def _flush(self) -> None:
+        """Write all that waits, as far as the socket takes it; the lock must be held."""
+        self._collect()
         data = self._session.bytes_to_send()
         if data:
             self._unsent.append(memoryview(data))
@@ -244,7 +243,7 @@ class Link:
     def _receive(self) -> OSError | None:
         """Read once and hand over what it completes. Returns why the connection ended, if it did."""
         try:
-            data = self._socket.recv(_READ_BYTES)
+            data = self._socket.recv(READ_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -268,16 +267,11 @@ class Link:
             self._socket.close()
             self._gathered_bytes = 0
             self._room.notify_all()
+        self.direct.close()
         for receiver in dict.fromkeys(waiting):
             receiver.on_lost(error)
 
     # -- the end
-
-    def _lost_error(self, error: OSError | None) -> FlameError:
-        if error is not None and error.errno == errno.ECHILD:
-            return FlameError(FlameErrorCode.INVALID_STATE, str(error.strerror))
-        reason = error.strerror if error is not None else "unknown"
-        return FlameError(FlameErrorCode.INTERNAL, f"connection to {self.uri} is lost: {reason}")
 
     @property
     def is_lost(self) -> bool:
@@ -293,6 +287,7 @@ class Link:
                 os.write(self._wake_write, b"!")
         if threading.current_thread() is not self._thread and self._thread.is_alive():
             self._thread.join()
+        self.direct.close()
         self._close_pipe()
 
     def _forked(self) -> None:
@@ -302,6 +297,7 @@ class Link:
         text = "this connection was made before a fork; connect again in the child process"
         self._session.cut(OSError(errno.ECHILD, text))
         self._gathered.clear()
+        self.direct.close()
         self._socket.close()
         self._close_pipe()
 

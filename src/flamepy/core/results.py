@@ -4,25 +4,25 @@
 from __future__ import annotations
 
 import errno
-import os
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from flamepy.core.errors import closed_error, error_of, lost_error, refusal_error, task_error
 from flamepy.core.futures import LeanFuture, resolve, tell_if_cancelled
-from flamepy.core.link import Link, error_of
-from flamepy.core.types import FlameError, FlameErrorCode, TaskState
+from flamepy.core.types import FlameError, TaskState
 from flamepy.protocol import ResultBatch, SessionRef, SubmitBatch
 from flux.constants import FLUX_MSGFLAG_STREAMING as _STREAMING
 
 if TYPE_CHECKING:
+    from flamepy.core.link import Link
     from flux.packet import Packet
 
 __all__ = ["ResultStream"]
 
 _BATCH_BYTES = 1 << 20
-_SUCCEED, _CANCELLED = int(TaskState.SUCCEED), int(TaskState.CANCELLED)
+_SUCCEED = int(TaskState.SUCCEED)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ResultBatch).decode
@@ -60,6 +60,18 @@ class ResultStream:
             link.gather(self, len(input_data), is_first=len(self._inputs) == 1, is_urgent=is_urgent)
         return future
 
+    def invoke(self, input_data: bytes) -> bytes | None:
+        """Run one task and wait for it: on a direct line, unless tasks that were submitted before are still out.
+
+        Those must come first, and only on one connection is that certain.
+        """
+        if self._futures:
+            return self.submit(input_data, is_urgent=True).result()
+        self._link.check()
+        if self._ended is not None:
+            raise FlameError(self._ended.code, self._ended.message)
+        return self._link.direct.invoke(self._session_id, input_data)
+
     def send(self) -> None:
         """Called by the link, under its lock, when it is time to send what has gathered."""
         link, inputs = self._link, self._inputs
@@ -78,7 +90,7 @@ class ResultStream:
     def on_response(self, response: Packet) -> None:
         """A batch of results, or the end of the stream."""
         if response.aux1:
-            self.end(self._closed() if response.aux1 == errno.ENODATA else error_of(response))
+            self.end(closed_error(self._session_id) if response.aux1 == errno.ENODATA else error_of(response))
             return
         batch = _decode(response.payload or b"")
         pop = self._futures.pop
@@ -90,30 +102,26 @@ class ResultStream:
             if state == _SUCCEED:
                 succeeded.append((future, output))
             else:
-                _fail(future, _failure(state, message))
+                _fail(future, task_error(state, message))
         resolve(succeeded)
         for first, count, code, text in batch.refused:
             for number in range(first, first + count):
-                _fail(pop(number, None), FlameError(FlameErrorCode(code), text))
+                _fail(pop(number, None), refusal_error(code, text))
 
     def on_lost(self, error: OSError) -> None:
         """The connection is gone."""
-        reason = error.strerror or os.strerror(error.errno or 0)
-        self.end(FlameError(FlameErrorCode.INTERNAL, f"connection to {self._link.uri} is lost: {reason}"))
+        self.end(lost_error(self._link.uri, error))
 
     def close(self) -> None:
         """The session is closed: take no more. What is on the way is resolved by the end of the stream."""
         with self._link.lock:
             if self._ended is None:
-                self._ended = self._closed()
+                self._ended = closed_error(self._session_id)
 
     @property
     def has_ended(self) -> bool:
         """Whether it takes no more tasks."""
         return self._ended is not None
-
-    def _closed(self) -> FlameError:
-        return FlameError(FlameErrorCode.INVALID_STATE, f"session {self._session_id!r} is closed")
 
     def end(self, error: FlameError) -> None:
         """No result will come any more: fail what waits, and what is submitted from now on."""
@@ -123,12 +131,6 @@ class ResultStream:
             self._inputs.clear()
         for future in futures.values():
             _fail(future, FlameError(error.code, error.message))
-
-
-def _failure(state: int, message: str | None) -> FlameError:
-    if state == _CANCELLED:
-        return FlameError(FlameErrorCode.INVALID_STATE, message or "the task was cancelled")
-    return FlameError(FlameErrorCode.INTERNAL, message or "Task failed without error message")
 
 
 def _fail(future: LeanFuture | None, error: FlameError) -> None:

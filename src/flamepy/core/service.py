@@ -1,20 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service side: a class with three methods, and `run`, which serves one session with it."""
+"""The service side as an author sees it: a class with three methods, and what they are told."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
-from flamepy.core.types import FlameError, FlameErrorCode
-from flux.connector import connect
-
-__all__ = ["FLAME_INSTANCE_ENDPOINT", "ApplicationContext", "FlameService", "SessionContext", "TaskContext", "run"]
-
-FLAME_INSTANCE_ENDPOINT = "FLAME_INSTANCE_ENDPOINT"
-"""The environment variable that tells a service process where to call in."""
-
-_EXECUTOR_ID = "FLAME_EXECUTOR_ID"
+__all__ = ["ApplicationContext", "FlameService", "SessionContext", "TaskContext"]
 
 
 @dataclass
@@ -68,27 +59,3 @@ class FlameService:
 
     def on_session_leave(self) -> None:
         """Called once at the end."""
-
-
-def run(service: FlameService) -> None:
-    """Serve one session; returns when it is over, and the process should then end.
-
-    Call it in a process that an instance has started. Raises FlameError INTERNAL if it was not, or if
-    the instance does not answer. If the connection breaks, the process is ended by SIGTERM.
-    """
-    for variable in (FLAME_INSTANCE_ENDPOINT, _EXECUTOR_ID):
-        if not os.environ.get(variable):
-            raise FlameError(
-                FlameErrorCode.INTERNAL,
-                f"{variable} is not set: a service is started by an instance; register its command as an application"
-                " and create a session of it",
-            )
-    from flamepy.core.executor import Executor  # a client never needs it, and it needs the classes above
-
-    uri = os.environ[FLAME_INSTANCE_ENDPOINT]
-    try:
-        stream = connect(uri)
-    except OSError as error:
-        raise FlameError(FlameErrorCode.INTERNAL, f"the instance at {uri} does not answer: {error}") from error
-    with stream:
-        Executor(service, stream, os.environ[_EXECUTOR_ID]).serve()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flamepy.core.convert import event_of, task_of, time_of
-from flamepy.core.link import Link, error_of
+from flamepy.core.errors import error_of, lost_error
 from flamepy.core.types import Event, FlameError, FlameErrorCode, SessionState, Task, TaskState
 from flamepy.protocol import ListTasks, SessionInfo, SubmitBatch, Submitted, TaskInfo, TaskList, TaskRef
 from flux.constants import FLUX_MATCHTAG_NONE
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from flamepy.core.client import Connection
+    from flamepy.core.link import Link
     from flamepy.core.results import ResultStream
     from flux.packet import Packet
 
@@ -76,7 +77,7 @@ class Session:
         Raises as `run` and its future do, and INVALID_STATE in a future's callback, which must not wait.
         """
         self._link.check_may_wait("invoke")
-        return self._stream.submit(_check_input(input_data), is_urgent=True).result()
+        return self._stream.invoke(_check_input(input_data))
 
     def create_task(self, input_data: bytes) -> Task:
         """Create a task; returns when the instance holds it, PENDING. Follow it with watch_task or get_task."""
@@ -193,7 +194,7 @@ class TaskWatcher(Iterator[Task]):
         answer = self._next_answer()
         if isinstance(answer, OSError):
             self._is_over = True
-            raise FlameError(FlameErrorCode.INTERNAL, f"connection to {self._link.uri} is lost: {answer.strerror}")
+            raise lost_error(self._link.uri, answer)
         if answer.aux1:
             self._is_over = True
             if answer.aux1 == errno.ENODATA:

@@ -12,16 +12,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flux.packet import Decoder, ProtocolError, StreamError
-from hearth.broker.router import Port
+from hearth.broker.router import Port, Router
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from hearth.broker.credentials import Credentials
-    from hearth.broker.server import Broker
 
 __all__ = ["HARD_MARK_BYTES", "SOFT_MARK_BYTES", "Connection"]
 
@@ -31,15 +31,33 @@ SOFT_MARK_BYTES = 8 << 20
 HARD_MARK_BYTES = 64 << 20
 """A reader who is slow for a while (20 MB of events have been seen) is served; one who never reads is cut."""
 
-_READ_BYTES = 256 << 10
+_READS_MAX = 8  # in one go, then it is the turn of others
 _JOIN_MAX_BYTES = 128 << 10  # joining small messages beats a vector of many; large ones are not worth a copy
 _VECTOR_MAX = 64
+_STALLED_S = 1.0  # without a byte taken: no longer slow, but waiting for us as we for it
+
+
+class Owner(Protocol):
+    """What a connection needs of the broker that accepted it."""
+
+    router: Router
+    max_message_bytes: int
+    read_buffer: memoryview
+
+    def settle(self) -> None:
+        """A batch is over."""
+
+    def settle_later(self, connection: Connection) -> None:
+        """The connection has something to write when the batch is over."""
+
+    def on_closed(self, connection: Connection) -> None:
+        """The connection has ended."""
 
 
 class Connection(Port):
     """A peer on a stream socket. Owned by its broker; all calls come from the broker's loop."""
 
-    def __init__(self, broker: Broker, stream: socket.socket, uuid: str, credentials: Credentials, pid: int) -> None:
+    def __init__(self, broker: Owner, stream: socket.socket, uuid: str, credentials: Credentials, pid: int) -> None:
         super().__init__(uuid, credentials)
         self._broker = broker
         self._stream = stream
@@ -47,8 +65,12 @@ class Connection(Port):
         self._decoder = Decoder(broker.max_message_bytes)
         self._queue: list[bytes | memoryview] = []
         self._queued = 0
+        self._sent = 0
+        self._is_stalled = False
+        """Whether it has taken nothing for a while although much waits for it."""
         self._held: set[Connection] = set()
-        """Peers that wait for us to drain."""
+        """Peers that are not read until we have drained."""
+        self._when_drained: list[Callable[[], None]] = []
         self._holds = 0
         """How many reasons there are not to read from this peer."""
         self._writer_added = False
@@ -63,27 +85,60 @@ class Connection(Port):
     # -- reading
 
     def _on_readable(self) -> None:
+        """Read all that is there, and settle after each read: the last one, which finds nothing, costs no one time.
+
+        Of a peer that hung up with answers unread, uvloop tells once, and never again.
+        """
+        for _ in range(_READS_MAX):
+            if self._holds or not self._read():
+                return
+            self._broker.settle()
+        self._loop.call_soon(self._on_readable)
+
+    def _read(self) -> bool:
+        """Take one read. False when nothing was there."""
+        if self.is_closed:
+            return False
         try:
-            data = self._stream.recv(_READ_BYTES)
+            size = self._stream.recv_into(self._broker.read_buffer)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
+        except ConnectionResetError:  # it hung up with answers unread
+            self.close(None)
         except OSError as error:
             self.close(f"read failed: {error}")
+        else:
+            self._take(self._broker.read_buffer[:size])
+        return True
+
+    def _on_lost_reader(self) -> None:
+        """Nobody takes what we write. What the peer sent before is still to be read, up to its EOF.
+
+        Watched anew, since uvloop gives a socket up after an error, whatever is registered in the callback.
+        """
+        if self.is_closed:
             return
+        self._loop.remove_writer(self._stream)
+        self._writer_added = False
+        self._loop.remove_reader(self._stream)
+        if not self._holds:
+            self._loop.add_reader(self._stream, self._on_readable)
+            self._on_readable()
+
+    def _take(self, data: memoryview) -> None:
         if not data:
             self.close(None)
+            return
+        try:
+            packets = self._decoder.feed(data)
+        except StreamError as error:
+            self._broker.router.receive(self, error.packets)
+            self.close(str(error))
+        except ProtocolError as error:
+            self.close(str(error))
         else:
-            try:
-                packets = self._decoder.feed(data)
-            except StreamError as error:
-                self._broker.router.receive(self, error.packets)
-                self.close(str(error))
-            except ProtocolError as error:
-                self.close(str(error))
-            else:
-                if packets:
-                    self._broker.router.receive(self, packets)
-        self._broker.settle()
+            if packets:
+                self._broker.router.receive(self, packets)
 
     def hold(self) -> None:
         """One more reason not to read from this peer."""
@@ -103,12 +158,21 @@ class Connection(Port):
             congested._held.add(self)
             self.hold()
 
+    def when_drained(self, call: Callable[[], None]) -> None:
+        """Call once when the queue is below the soft mark again; never if the connection ends first."""
+        self._when_drained.append(call)
+
     # -- writing
 
     @property
     def is_congested(self) -> bool:
         """Whether the queue stands above the soft mark."""
         return self._queued > SOFT_MARK_BYTES
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._queue)
 
     @property
     def is_closed(self) -> bool:
@@ -128,9 +192,28 @@ class Connection(Port):
             self._broker.settle_later(self)
         self._queue.append(data)
         self._queued += len(data)
-        if self.is_congested and self not in self._held:
-            self._held.add(self)
-            self.hold()
+        if self.is_congested and not self._is_stalled and self not in self._held:
+            self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Read no more from a peer that does not take its answers, as long as it takes some.
+
+        One that blocks in writing, and reads only afterwards, would otherwise never read: it is served on,
+        up to the hard mark.
+        """
+        self._held.add(self)
+        self.hold()
+        self._loop.call_later(_STALLED_S, self._look_for_progress, self._sent)
+
+    def _look_for_progress(self, sent_before: int) -> None:
+        if self.is_closed or self not in self._held:
+            return
+        if self._sent == sent_before:
+            self._is_stalled = True
+            self._held.discard(self)
+            self.release()
+        else:
+            self._loop.call_later(_STALLED_S, self._look_for_progress, self._sent)
 
     def flush(self) -> None:
         """Write what is queued, as much as the peer takes."""
@@ -168,14 +251,24 @@ class Connection(Port):
             if error.errno not in (errno.EPIPE, errno.ECONNRESET):
                 log.warning("%r: write failed: %s", self, error)
             self._drop(self._queued)
-        if self._held and not self.is_congested:
-            held, self._held = self._held, set()
-            for peer in held:
-                peer.release()
+            self._loop.call_soon(self._on_lost_reader)
+        if not self.is_congested and (self._held or self._when_drained):
+            self._drained()
+
+    def _drained(self) -> None:
+        """There is room again: let those go on who waited for it."""
+        held, self._held = self._held, set()
+        for peer in held:
+            peer.release()
+        calls, self._when_drained = self._when_drained, []
+        for call in calls:
+            call()
 
     def _drop(self, sent: int) -> None:
         """Take the first bytes off the queue; the rest keeps its place."""
         self._queued -= sent
+        self._sent += sent
+        self._is_stalled = False
         queue = self._queue
         whole = 0
         while sent and sent >= len(queue[whole]):
@@ -203,4 +296,5 @@ class Connection(Port):
             if peer is not self:
                 peer.release()
         self._held.clear()
+        self._when_drained.clear()
         self._broker.on_closed(self)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import errno
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ class EventService(Service):
         if publish.payload is not None:
             try:
                 payload = base64.b64decode(publish.payload, validate=True)
-            except binascii.Error:
+            except ValueError:  # binascii.Error, or a character that is not even ASCII
                 raise ServiceError(errno.EPROTO) from None
         event = Packet(
             FLUX_MSGTYPE_EVENT,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["JsonPayload", "MsgpackPayload", "Payload", "encode_json", "no_payload"]
 
 _T = TypeVar("_T")
+_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no value, strings that are no UTF-8, and nesting without end."""
 
 
 class Payload(Generic[_T]):
@@ -40,7 +42,7 @@ class JsonPayload(Payload[_T]):
             return self._decoder.decode(data[: data.index(0)])
         except msgspec.ValidationError as error:
             raise ServiceError(errno.EPROTO, f"{request.topic}: {error}") from None
-        except msgspec.DecodeError:
+        except _MALFORMED:
             raise ServiceError(errno.EPROTO) from None
 
 
@@ -53,7 +55,7 @@ class MsgpackPayload(Payload[_T]):
     def decode(self, request: Packet) -> _T:  # noqa: D102 as above
         try:
             return self._decoder.decode(request.payload or b"")
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except _MALFORMED as error:
             raise ServiceError(errno.EPROTO, f"{request.topic}: {error}") from None
 
 

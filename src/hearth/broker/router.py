@@ -7,6 +7,7 @@ response is handed back along that stack. Events get one total order here.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,11 +35,13 @@ from hearth.broker.subscriptions import Subscriptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BuiltinService", "Port", "Router"]
+__all__ = ["BuiltinService", "Port", "Router", "cut_text"]
 
 _SERVICE_PART_MAX = 255 - len(".disconnect")
 _REMEMBERED_SERVICES_MAX = 4096  # disconnect notices owed by one connection; far above any real client
+_ENOSYS_TEXT_MAX = 63
 _SEEN_MAX = 1024
+_SEEN_TOPIC_MAX = 255  # a method name may be as long as a message; such a one is not worth keeping
 
 
 class Port:
@@ -51,7 +54,7 @@ class Port:
         self.owed: dict[tuple[str, int, int], Packet] = {}
         """For each service asked, the first request: whom to tell when the connection ends."""
         self.seen: set[str] = set()
-        """Topics already entered in `owed`, so that a repeated request costs one look-up."""
+        """Topics to any node already entered in `owed`, so that a repeated request costs one look-up."""
 
     def send(self, data: bytes) -> None:
         """Queue one framed message for this connection."""
@@ -59,6 +62,9 @@ class Port:
 
     def wait_for(self, congested: Port) -> None:
         """Take no more from this connection until the congested one has room again."""
+
+    def when_drained(self, call: Callable[[], None]) -> None:
+        """Call once when the queue has room again; never if the connection ends first."""
 
     @property
     def is_congested(self) -> bool:
@@ -106,18 +112,18 @@ class Router:
             del self.registered[name]
         port.services.clear()
         for (service_part, _, _), asked in port.owed.items():
-            self._to_service(
-                Packet(
-                    FLUX_MSGTYPE_REQUEST,
-                    (asked.flags | FLUX_MSGFLAG_NORESPONSE) & ~FLUX_MSGFLAG_STREAMING,
-                    asked.userid,
-                    asked.rolemask,
-                    asked.aux1,
-                    asked.aux2,
-                    list(asked.routes or ()),
-                    f"{service_part}.disconnect" if service_part else "disconnect",
-                )
+            notice = Packet(
+                FLUX_MSGTYPE_REQUEST,
+                (asked.flags | FLUX_MSGFLAG_NORESPONSE) & ~FLUX_MSGFLAG_STREAMING,
+                asked.userid,
+                asked.rolemask,
+                asked.aux1,
+                asked.aux2,
+                list(asked.routes or ()),
+                f"{service_part}.disconnect" if service_part else "disconnect",
             )
+            with contextlib.suppress(ServiceError):  # the service is gone, or there never was one
+                self._to_service(notice)
         port.owed.clear()
 
     # -- messages from a connection
@@ -149,7 +155,7 @@ class Router:
             self._answer_as_connector(port, packet, method)
             return
         try:
-            if topic not in port.seen and not packet.flags & FLUX_MSGFLAG_NORESPONSE:
+            if not packet.flags & FLUX_MSGFLAG_NORESPONSE and (not _is_to_anyone(packet) or topic not in port.seen):
                 self._remember(port, packet)
             service = self._to_service(packet)
         except ServiceError as error:
@@ -162,7 +168,7 @@ class Router:
         """Note the first request to each service, for the disconnect notice."""
         topic = packet.topic or ""
         service_part = topic.rpartition(".")[0]
-        if len(service_part.encode()) > _SERVICE_PART_MAX:
+        if len(_bytes_of(service_part)) > _SERVICE_PART_MAX:
             raise ServiceError(errno.EINVAL, f"service part of the topic is over {_SERVICE_PART_MAX} bytes")
         key = (service_part, packet.aux1, packet.flags & FLUX_MSGFLAG_UPSTREAM)
         if key not in port.owed and len(port.owed) < _REMEMBERED_SERVICES_MAX:
@@ -175,7 +181,7 @@ class Router:
                 packet.aux2,
                 list(packet.routes or ()),
             )
-        if packet.aux1 == FLUX_NODEID_ANY and not packet.flags & FLUX_MSGFLAG_UPSTREAM:
+        if _is_to_anyone(packet) and len(topic) <= _SEEN_TOPIC_MAX:
             if len(port.seen) >= _SEEN_MAX:
                 port.seen.clear()
             port.seen.add(topic)
@@ -193,7 +199,7 @@ class Router:
             return None
         port = self.registered.get(name)
         if port is None:
-            raise ServiceError(errno.ENOSYS, f"No service matching {topic} is registered"[:63])
+            raise ServiceError(errno.ENOSYS, cut_text(f"No service matching {topic} is registered", _ENOSYS_TEXT_MAX))
         if not dot:
             raise ServiceError(errno.ENOSYS)
         port.send(wire.encode(packet))
@@ -219,7 +225,8 @@ class Router:
 
     def respond_error(self, request: Packet, errnum: int, text: str | None = None) -> None:
         """Answer that it failed; text None leaves the errno to speak for itself."""
-        self.respond(request, None if text is None else text.encode() + b"\0", errnum or errno.EINVAL)
+        payload = None if text is None else _bytes_of(text) + b"\0"
+        self.respond(request, payload, errnum or errno.EINVAL)
 
     def port_of(self, request: Packet) -> Port | None:
         """The connection that a request came through, None if it has ended."""
@@ -279,6 +286,20 @@ class Router:
             raise ServiceError(errno.ENOENT)
         port.services.discard(name)
         del self.registered[name]
+
+
+def cut_text(text: str, most_bytes: int) -> str:
+    """As much of the front of an error text as the C broker's buffers hold."""
+    return _bytes_of(text)[:most_bytes].decode("utf-8", "surrogateescape")
+
+
+def _bytes_of(text: str) -> bytes:
+    """The bytes of a text made from a topic, which need not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _is_to_anyone(packet: Packet) -> bool:
+    return packet.aux1 == FLUX_NODEID_ANY and not packet.flags & FLUX_MSGFLAG_UPSTREAM
 
 
 class _Topic(msgspec.Struct):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -27,6 +28,7 @@ __all__ = ["Broker"]
 log = logging.getLogger(__name__)
 
 _BACKLOG = 512
+_READ_BYTES = 256 << 10
 _ACCEPT_PAUSE_S = 0.5  # out of file descriptors: trying again at once would spin
 _PATH_MAX = 107
 _UCRED = struct.Struct("=iII")  # struct ucred: pid, uid, gid in host order
@@ -42,6 +44,8 @@ class Broker:
     def __init__(self, router: Router, access: Access, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self.router = router
         self.max_message_bytes = max_message_bytes
+        self.read_buffer = memoryview(bytearray(_READ_BYTES))
+        """One for all connections, since one is read at a time: a buffer made for each read costs 10 µs."""
         self._access = access
         self._loop = asyncio.get_running_loop()
         self._listeners: list[tuple[socket.socket, Path]] = []
@@ -66,15 +70,23 @@ class Broker:
         """The connection has something to write when the batch is over."""
         self._unsettled.append(connection)
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether a connection has not taken all that was sent to it."""
+        return any(connection.has_unsent for connection in self._connections)
+
     # -- connections
 
     def listen(self, path: Path) -> None:
         """Accept connections on a Unix socket; a stale socket file is replaced.
 
-        Raises OSError EINVAL if the path is longer than a socket address can be.
+        Raises OSError EINVAL if the path is longer than a socket address can be, EADDRINUSE if
+        somebody listens there.
         """
         if len(os.fsencode(path)) > _PATH_MAX:
             raise OSError(errno.EINVAL, f"socket path is over {_PATH_MAX} bytes, choose a shorter --rundir: {path}")
+        if _is_listened_to(path):
+            raise OSError(errno.EADDRINUSE, f"an instance serves at {path} already; stop it or choose another --rundir")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         path.unlink(missing_ok=True)
         listener.bind(str(path))
@@ -105,10 +117,8 @@ class Broker:
         pid, uid, _ = _UCRED.unpack(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
         credentials = self._access.admit(uid)
         answer = b"\0" if credentials else bytes([errno.EPERM])
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it is gone already, but what it sent is still to be read
             stream.send(answer)  # one byte into an empty socket buffer never blocks
-        except OSError:
-            credentials = None
         if credentials is None:
             log.warning("uid %d (pid %d) was turned away", uid, pid)
             stream.close()
@@ -132,3 +142,15 @@ class Broker:
         self.settle()
         for connection in list(self._connections):
             connection.close(None)
+
+
+def _is_listened_to(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:
+            return True  # too many wait to be accepted already
+        except OSError:
+            return False
+        return True

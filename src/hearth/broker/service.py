@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from hearth.broker.credentials import OWNER_ONLY, USERS, ServiceError, require
 from hearth.broker.payloads import JsonPayload, Payload, encode_json
+from hearth.broker.router import cut_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,8 +71,8 @@ class Service:
         method = self._methods.get(request.topic or "")
         if method is None:
             if not (request.topic or "").endswith(".disconnect"):
-                text = f"Unknown service method '{request.topic}'"
-                self.router.respond_error(request, errno.ENOSYS, text[:_UNKNOWN_METHOD_MAX])
+                text = cut_text(f"Unknown service method '{request.topic}'", _UNKNOWN_METHOD_MAX)
+                self.router.respond_error(request, errno.ENOSYS, text)
             return
         try:
             require(request, method.allowed)

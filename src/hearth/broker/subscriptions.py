@@ -10,6 +10,7 @@ __all__ = ["Subscriptions"]
 
 _Subscriber = TypeVar("_Subscriber", bound=Hashable)
 _CACHE_MAX = 4096  # topics whose subscribers are remembered; a flood of new topics only costs the cache
+_CACHED_TOPIC_MAX = 255  # a topic may be as long as a message; such a one is not worth keeping
 
 
 class Subscriptions(Generic[_Subscriber]):
@@ -55,5 +56,6 @@ class Subscriptions(Generic[_Subscriber]):
             found = tuple(dict.fromkeys(subscriber for counts in matches for subscriber in counts))
             if len(self._matches) >= _CACHE_MAX:
                 self._matches.clear()
-            self._matches[topic] = found
+            if len(topic) <= _CACHED_TOPIC_MAX:
+                self._matches[topic] = found
         return found

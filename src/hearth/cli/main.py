@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `hearth` command: nouns are loaded when they are used, so that --help and up start fast."""
+"""The `hearth` command: puts the nouns together; each is loaded when it is used, so --help and up start fast.
+
+Exit codes: 0 done, 1 failed, 2 misuse, 130 interrupted.
+"""
 
 from __future__ import annotations
 
-import logging
+import importlib
+import io
+import os
 import sys
-from pathlib import Path
 
 import click
 
@@ -13,30 +17,64 @@ from hearth import __version__
 
 __all__ = ["main"]
 
+_INTERRUPTED = 130
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_NOUNS = {
+    "app": "Applications: what sessions can be made of.",
+    "event": "Events of the message plane.",
+    "ping": "Run flmping tasks and tell how long they took.",
+    "session": "Sessions, open and closed.",
+    "status": "The instance at a glance.",
+    "task": "Tasks of a session.",
+    "up": "Run an instance in the foreground until SIGTERM or Ctrl-C.",
+}
+"""Each is the command of the same name in the module of the same name; here with the first line of its help."""
+
+
+class _Nouns(click.Group):
+    """Finds commands by name, and is the edge where interrupts and the world's errors become exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_NOUNS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _NOUNS:
+            return None
+        command = getattr(importlib.import_module(f"hearth.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_NOUNS.items()))
+
+    def invoke(self, ctx: click.Context) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # else a letter that the locale lacks would end the command
+            sys.stdout.reconfigure(errors="backslashreplace")
+        try:
+            super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            ctx.exit(_INTERRUPTED)
+        except UnicodeEncodeError as error:  # stdout takes any text, so this was on its way to the instance
+            raise click.UsageError(f"{error.object!r} is no UTF-8 text") from error
+        except BrokenPipeError:
+            _discard_stdout()  # whoever read our output has enough: that is no failure
+        except OSError as error:
+            _discard_stdout()
+            text = error.strerror or str(error)
+            raise click.ClickException(f"{error.filename}: {text}" if error.filename else text) from error
+
+
+def _discard_stdout() -> None:
+    """What is still buffered would fail once more at the end of the process, and loudly."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+@click.group(
+    cls=_Nouns, context_settings={"help_option_names": ["-h", "--help"]}, epilog="Example: hearth ping --tasks 100"
+)
 @click.version_option(__version__, prog_name="hearth")
 def main() -> None:
     """Sessions of many short tasks on an addressable message bus."""
-
-
-@main.command()
-@click.option("--rundir", type=click.Path(path_type=Path), help="Folder of the socket, local-0.")
-@click.option("--owner", type=int, hidden=True, help="End with this process, which must be our parent.")
-@click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
-def up(rundir: Path | None, owner: int | None, log_level: str) -> None:
-    """Run an instance in the foreground until SIGTERM or Ctrl-C.
-
-    The first line on stdout is `ready URI`; give that URI to clients as FLAME_ENDPOINT or FLUX_URI.
-
-    Example: hearth up --rundir /tmp/my-hearth
-    """
-    from hearth.daemon import default_rundir, serve
-
-    logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    try:
-        serve((rundir or default_rundir()).absolute(), owner)
-    except OSError as error:
-        raise click.ClickException(str(error)) from error

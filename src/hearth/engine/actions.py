@@ -68,7 +68,7 @@ class DeliverResults:
 
 @dataclass(frozen=True, slots=True)
 class TellWatcher:
-    """The watched task has a new state."""
+    """The watched task has a new state; task is a copy of what it was then."""
 
     watcher: Hashable
     session: Session

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flamepy.core.types import Shim
+from flamepy.core.types import SessionState, Shim
 from hearth.engine.executors import Executors
 from hearth.engine.lifecycle import ExecutorState
 from hearth.engine.model import Resources
@@ -60,28 +60,31 @@ class Engine:
     def step(self, now: float) -> list[Action]:
         """Close a batch: do what is due, match tasks and executors, and say what is to be done."""
         state = self.state
-        state.tick(now)
         if not state.is_draining:
-            self._match(now)
+            self._dispatch(now)
+        state.tick(now)
+        if state.is_placement_due and not state.is_draining:
+            state.is_placement_due = False
+            self._place(now)
         actions, state.actions = state.actions, []
         return actions
 
-    def _match(self, now: float) -> None:
+    def _dispatch(self, now: float) -> None:
+        """Before anything else: only what is idle after it is surplus, or has been idle for too long."""
         state = self.state
-        if state.is_placement_due:
-            state.is_placement_due = False
-            self._place(now)
         while state.to_dispatch:
             _, session = state.to_dispatch.popitem()
             if session.pending and session.executors:
                 self.tasks.dispatch(session, now)
+                if state.is_short and not session.pending:
+                    state.is_placement_due = True
 
     def _place(self, now: float) -> None:
         """Launch and dismiss executors: those of closed sessions go, then the plan is carried out."""
         state = self.state
         leaving = Resources(0, 0, 0)
         for executor in list(state.executors.values()):
-            if executor.session.id not in state.open_sessions:
+            if executor.session.state is SessionState.CLOSED:
                 self.executors.dismiss(executor, now)
             if executor.state in (ExecutorState.UNBINDING, ExecutorState.RELEASING):
                 leaving = leaving.plus(executor.session.resources)

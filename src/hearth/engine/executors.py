@@ -22,6 +22,7 @@ EVENT_BIND_FAILED = 1001
 EVENT_GAVE_UP = 1002
 _SHIM_FAILED = 11
 _ENTER_FAILED = 12
+_UNKNOWN = 19
 
 
 class Executors:
@@ -58,26 +59,27 @@ class Executors:
     def report(self, executor: Executor, report: CompletionBatch, now: float) -> None:
         """Take what an executor did since its last report."""
         session = executor.session
-        if report.failure is not None:
-            self._enter_failed(executor, report.failure)
-        elif report.entered:
-            executor.advance(ExecutorEvent.ENTERED)
+        if executor.state is ExecutorState.BINDING:  # otherwise it says so twice, or was dismissed meanwhile
+            if report.failure is not None:
+                self._enter_failed(executor, report.failure, now)
+            elif report.entered:
+                executor.advance(ExecutorEvent.ENTERED)
         if report.done:
             executor.completed += self._tasks.record(executor, report.done, now)
             executor.window.measure(len(report.done), report.busy_s)
             session.bind_failures = 0
         if report.returned:
             self._tasks.put_back(executor, report.returned)
+            executor.window.close()
         if session.pending:
             self._state.to_dispatch[session.id] = session
-        elif executor.is_idle:
+        if executor.is_idle:
             self._fell_idle(executor, now)
 
-    def _enter_failed(self, executor: Executor, failure: str) -> None:
+    def _enter_failed(self, executor: Executor, failure: str, now: float) -> None:
         """The process leaves and ends by itself; its exit is what counts as the failed attempt."""
-        executor.failure = failure
-        executor.advance(ExecutorEvent.ENTER_FAILED)
-        self._state.actions.append(DismissExecutor(executor))
+        executor.failure = (_ENTER_FAILED, f"on_session_enter failed: {failure}")
+        self.dismiss(executor, now)
 
     def exited(self, executor_id: str, how: str, now: float) -> None:
         """Its process has ended, or could not be started; how says it with the last lines of stderr."""
@@ -94,11 +96,12 @@ class Executors:
         if executor.in_flight:
             self._tasks.abandon(executor, f"executor {executor.id} {how}", now)
         elif executor.failure is not None:
-            self._bind_failed(executor, _ENTER_FAILED, f"on_session_enter failed: {executor.failure}", now)
-        elif was in (ExecutorState.VOID, ExecutorState.BINDING) or (
-            was is ExecutorState.BOUND and not executor.completed
-        ):
+            self._bind_failed(executor, *executor.failure, now)
+        elif was in (ExecutorState.VOID, ExecutorState.BINDING):
             self._bind_failed(executor, _SHIM_FAILED, f"shim creation failed: the process {how}", now)
+        elif was is ExecutorState.BOUND and not executor.completed:
+            # Else one that enters and ends, again and again, would be replaced for ever.
+            self._bind_failed(executor, _UNKNOWN, f"before its first task the process {how}", now)
         if session.pending and session.gave_up is not None and not session.executors:
             self._tasks.fail_pending(session, session.gave_up, now)
 
@@ -128,7 +131,8 @@ class Executors:
 
     def _check_attached(self, executor: Executor, now: float) -> None:
         if executor.state is ExecutorState.VOID:
-            executor.failure = f"the process did not call flamepy.run within {self._state.limits.attach_s:g} s"
+            patience = f"the process did not call flamepy.run within {self._state.limits.attach_s:g} s"
+            executor.failure = (_SHIM_FAILED, f"shim creation failed: {patience}")
             self._kill(executor)
 
     # -- going
@@ -154,7 +158,7 @@ class Executors:
 
     def _fell_idle(self, executor: Executor, now: float) -> None:
         executor.idle_since = now
-        if self._state.is_short:
+        if self._state.is_short and not executor.session.pending:
             self._state.is_placement_due = True
         if not executor.idle_check_pending:
             executor.idle_check_pending = True
@@ -165,7 +169,7 @@ class Executors:
         executor.idle_check_pending = False
         session = executor.session
         if not executor.is_idle or session.alive <= session.spec.min_instances:
-            return
+            return  # it comes here again when it has worked
         until = executor.idle_since + self._delay_release(executor)
         if until <= now:
             self.dismiss(executor, now)

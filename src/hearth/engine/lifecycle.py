@@ -58,7 +58,7 @@ class ExecutorState(IntEnum):
     UNBINDING = 5
     """Told to leave."""
     RELEASING = 6
-    """Told to die, or known to be dying."""
+    """Told to die."""
     RELEASED = 7
 
 
@@ -67,7 +67,6 @@ class ExecutorEvent(Enum):
 
     ATTACHED = auto()
     ENTERED = auto()
-    ENTER_FAILED = auto()
     DISMISSED = auto()
     OVERDUE = auto()
     EXITED = auto()
@@ -77,14 +76,11 @@ EXECUTOR_LIFE: Final[Mapping[tuple[ExecutorState, ExecutorEvent], ExecutorState]
     {
         (ExecutorState.VOID, ExecutorEvent.ATTACHED): ExecutorState.BINDING,
         (ExecutorState.BINDING, ExecutorEvent.ENTERED): ExecutorState.BOUND,
-        (ExecutorState.BINDING, ExecutorEvent.ENTER_FAILED): ExecutorState.RELEASING,
         (ExecutorState.VOID, ExecutorEvent.DISMISSED): ExecutorState.RELEASING,
         (ExecutorState.BINDING, ExecutorEvent.DISMISSED): ExecutorState.UNBINDING,
         (ExecutorState.BOUND, ExecutorEvent.DISMISSED): ExecutorState.UNBINDING,
         (ExecutorState.VOID, ExecutorEvent.OVERDUE): ExecutorState.RELEASING,
         (ExecutorState.UNBINDING, ExecutorEvent.OVERDUE): ExecutorState.RELEASING,
-        (ExecutorState.UNBINDING, ExecutorEvent.ENTERED): ExecutorState.UNBINDING,
-        (ExecutorState.UNBINDING, ExecutorEvent.ENTER_FAILED): ExecutorState.UNBINDING,
         **{(state, ExecutorEvent.EXITED): ExecutorState.RELEASED for state in ExecutorState},
     }
 )

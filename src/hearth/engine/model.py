@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from flamepy.protocol import SessionSpec
 
-__all__ = ["Application", "EventRecord", "Executor", "Resources", "Session", "Subscription", "Task"]
+__all__ = ["Application", "EventRecord", "Executor", "Resources", "Result", "Session", "Subscription", "Task"]
 
 
 class Resources(NamedTuple):
@@ -60,6 +60,10 @@ class EventRecord(NamedTuple):
     time: float
 
 
+Result: TypeAlias = "tuple[int, int, bytes | None, str | None]"
+"""(the client's number, state, output, message)"""
+
+
 class Subscription:
     """One client's stream of results of one session. key is the shell's own name for it."""
 
@@ -72,7 +76,7 @@ class Subscription:
         """Whether its session is closed, so that nothing follows what waits now."""
         self.is_ready = False
         """Whether the engine has already told the shell that something waits."""
-        self.results: list[tuple[int, int, bytes | None, str | None]] = []
+        self.results: list[Result] = []
         self.refused: list[tuple[int, int, int, str]] = []
 
 
@@ -168,8 +172,8 @@ class Executor:
         self.completed = 0
         self.idle_since = 0.0
         self.idle_check_pending = False
-        self.failure: str | None = None
-        """Why it could not enter, if it said so itself."""
+        self.failure: tuple[int, str] | None = None
+        """Return code and reason of an attempt to bind that failed before the process has ended."""
 
     def advance(self, event: ExecutorEvent) -> None:
         """Go on to the next state. Raises IllegalTransition."""

@@ -52,7 +52,9 @@ def make_plan(
             free = free.minus(session.resources)
     if short:
         plan.is_short = True
-        plan.release = _make_room(short[0], sessions, free.plus(leaving))
+        room = free.plus(leaving)
+        # The first that can be helped; one that is too big for what others could give stands in nobody's way.
+        plan.release = next(filter(None, (_make_room(session, sessions, room) for session in short)), [])
     return plan
 
 
@@ -77,8 +79,6 @@ def _make_room(short: Session, sessions: list[Session], free: Resources) -> list
 
 
 def _surplus(session: Session) -> list[Executor]:
-    """The session's idle executors beyond its minimum, longest idle first."""
-    if session.pending:
-        return []
+    """The session's idle executors beyond its minimum, longest idle first. Whoever is idle has no tasks waiting."""
     idle = sorted((e for e in session.executors.values() if e.is_idle), key=lambda executor: executor.idle_since)
     return idle[: max(0, session.alive - session.spec.min_instances)]

@@ -108,7 +108,10 @@ class Sessions:
         state.applications.remove(name)
 
     def _resources(self, spec: SessionSpec) -> Resources:
-        return Resources.of(spec.resreq) if spec.resreq is not None else self._state.limits.default_resources
+        """What an executor takes; a request for nothing at all would let a session have executors without end."""
+        if spec.resreq is None or not any(wanted := Resources.of(spec.resreq)):
+            return self._state.limits.default_resources
+        return wanted
 
     def _check_same(self, session: Session, spec: SessionSpec) -> None:
         wanted_and_got = (

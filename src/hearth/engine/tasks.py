@@ -6,8 +6,8 @@ This is the hot path: work on whole batches, no object per task beyond the task 
 
 from __future__ import annotations
 
+import copy
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import FlameError, FlameErrorCode, TaskState
@@ -43,6 +43,8 @@ class Tasks:
         """Those whose data may be dropped, oldest first."""
         self.held_bytes = 0
         """Inputs and outputs in memory."""
+        self.waiting_bytes = 0
+        """Of these, the inputs of tasks that have not ended: they cannot be dropped."""
 
     # -- in
 
@@ -63,6 +65,7 @@ class Tasks:
         size = sum(len(data) for data in inputs if data is not None)
         self._make_room(size)
         self.held_bytes += size
+        self.waiting_bytes += size
         tasks = session.tasks
         first = len(tasks) + 1
         new = [Task(first + index, first_number + index, data, subscription, now) for index, data in enumerate(inputs)]
@@ -76,19 +79,19 @@ class Tasks:
         return first
 
     def _make_room(self, size: int) -> None:
+        """Drop the data of finished tasks until size more fits; none at all if that would not be enough."""
         limit = self._state.limits.held_bytes
-        finished = self._finished
-        while finished and self.held_bytes + size > limit:
-            task = finished.popleft()
+        if self.waiting_bytes + size > limit:
+            raise FlameError(
+                FlameErrorCode.INVALID_STATE,
+                f"the instance holds {self.waiting_bytes} bytes of waiting tasks, {size} more would pass its limit"
+                f" of {limit}; wait for results before submitting more",
+            )
+        while self.held_bytes + size > limit:
+            task = self._finished.popleft()
             self.held_bytes -= task.size_bytes
             task.input = task.output = None
             task.is_forgotten = True
-        if self.held_bytes + size > limit:
-            raise FlameError(
-                FlameErrorCode.INVALID_STATE,
-                f"the instance holds {self.held_bytes} bytes of waiting tasks, {size} more would pass its limit"
-                f" of {limit}; wait for results before submitting more",
-            )
 
     def refuse(self, subscription: Subscription, first_number: int, count: int, error: FlameError) -> None:
         """Tell a client, on its stream, that these submissions became no tasks."""
@@ -148,10 +151,14 @@ class Tasks:
         """Tasks that an executor held but did not do wait again, in their old order."""
         session = executor.session
         tasks = [executor.in_flight.pop(task_id) for task_id in task_ids if task_id in executor.in_flight]
+        if not tasks:
+            return tasks
         for task in tasks:
             task.state = _returned[task.state]
         session.running -= len(tasks)
-        session.pending.extendleft(reversed(tasks))
+        _merge(session.pending, tasks)
+        if session.watchers:
+            self._tell_watchers(session, tasks)
         self._state.to_dispatch[session.id] = session
         return tasks
 
@@ -195,7 +202,7 @@ class Tasks:
         return len(tasks)
 
     def forget_session(self, session: Session) -> None:
-        """The session's record goes; its data no longer counts."""
+        """The record of a closed session goes; its data no longer counts."""
         gone = set(map(id, session.tasks))
         self._finished = deque(task for task in self._finished if id(task) not in gone)
         self.held_bytes -= sum(task.size_bytes for task in session.tasks)
@@ -206,6 +213,8 @@ class Tasks:
         """These have their final state: put it on the streams of those who asked."""
         self._finished += tasks
         for task in tasks:
+            if task.input is not None:
+                self.waiting_bytes -= len(task.input)
             subscription = task.subscription
             if subscription is not None and subscription.is_live:
                 if not subscription.is_ready:
@@ -253,9 +262,12 @@ class Tasks:
         return session, session.tasks[task_id - 1]
 
     def page(self, session_id: str, after: int, limit: int) -> tuple[Session, list[Task]]:
-        """Tasks in the order of their ids, from after + 1 on. Raises FlameError NOT_FOUND."""
+        """Tasks in the order of their ids, from after + 1 on. Raises FlameError NOT_FOUND or INVALID_ARGUMENT."""
         session = self._state.session(session_id)
-        return session, list(islice(session.tasks, max(0, after), max(0, after) + limit))
+        if limit < 1:
+            raise FlameError(FlameErrorCode.INVALID_ARGUMENT, f"limit of a page of tasks is {limit}, want 1 or more")
+        after = max(0, after)
+        return session, session.tasks[after : after + limit]
 
     def watch(self, session_id: str, task_id: int, watcher: Hashable) -> tuple[Session, Task]:
         """The task as it is now; until it has ended the watcher is told of each new state."""
@@ -268,15 +280,30 @@ class Tasks:
         """Tell the watcher no more."""
         session = self._state.sessions.get(session_id)
         watchers = session.watchers.get(task_id, []) if session is not None else []
-        if watcher in watchers:
+        if session is not None and watcher in watchers:
             watchers.remove(watcher)
+            if not watchers:
+                del session.watchers[task_id]
 
     def _tell_watchers(self, session: Session, tasks: list[Task]) -> None:
         for task in tasks:
             for watcher in session.watchers.get(task.id, ()):
-                self._state.actions.append(TellWatcher(watcher, session, task))
+                self._state.actions.append(TellWatcher(watcher, session, copy.copy(task)))
             if task.state >= TaskState.SUCCEED:
                 session.watchers.pop(task.id, None)
+
+
+def _merge(pending: deque[Task], returned: list[Task]) -> None:
+    """Put tasks back among those that wait, which are in the order of their ids and stay so.
+
+    Only tasks that were returned before can wait in front of these, so few are moved.
+    """
+    last = max(task.id for task in returned)
+    front = list(returned)
+    while pending and pending[0].id < last:
+        front.append(pending.popleft())
+    front.sort(key=lambda task: task.id, reverse=True)
+    pending.extendleft(front)
 
 
 def _take(pending: deque[Task], executor: Executor, most: int) -> list[Task]:

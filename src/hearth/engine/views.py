@@ -16,7 +16,8 @@ from hearth.engine.model import Application, EventRecord, Executor, Session, Tas
 
 __all__ = ["application_info", "executor_info", "session_context_info", "session_info", "task_info"]
 
-_CREATED, _RUNNING, _SUCCEEDED, _FAILED, _FORGOTTEN = 0, 1, 2, 3, 18
+_CREATED, _RUNNING, _SUCCEEDED, _FAILED = range(4)
+EVENT_FORGOTTEN = 18
 
 
 def milliseconds(seconds: float) -> int:
@@ -75,7 +76,7 @@ def _task_events(session: Session, task: Task) -> list[EventRecord]:
     events.sort(key=lambda event: event.time)
     if task.is_forgotten:
         text = "Input and output were dropped: the instance had reached its memory bound"
-        events.append(EventRecord(_FORGOTTEN, text, task.completed))
+        events.append(EventRecord(EVENT_FORGOTTEN, text, task.completed))
     return events
 
 

@@ -21,9 +21,13 @@ class Window:
         self.size = 1
         self._task_s: float | None = None
 
+    def close(self) -> None:
+        """The executor gave tasks back, stuck in one: no more beside that until it reports it done."""
+        self.size = 1
+
     def measure(self, tasks: int, busy_s: float) -> None:
         """A report arrived: so many tasks, so many seconds spent in the service."""
-        task_s = max(busy_s, 1e-7 * tasks) / tasks
+        task_s = max(1e-7 * tasks, busy_s) / tasks  # in this order a NaN from the executor counts for nothing
         if self._task_s is not None:
             task_s = _WEIGHT * task_s + (1 - _WEIGHT) * self._task_s
         self._task_s = task_s

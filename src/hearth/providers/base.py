@@ -31,10 +31,14 @@ class ExitListener(Protocol):
 
 
 class Provider(Protocol):
-    """A place that runs executors. All calls come from the daemon's loop and return at once."""
+    """A place that runs executors. All calls come from the daemon's loop and return at once.
+
+    Set on_exit before the first launch.
+    """
 
     capacity: Resources
     shims: frozenset[Shim]
+    on_exit: ExitListener
 
     def launch(self, launch: Launch) -> None:
         """Start one; never raises for what the application did wrong, the exit listener is told."""

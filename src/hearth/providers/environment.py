@@ -37,6 +37,9 @@ def process_environment(
     The daemon's interpreter comes first on PATH, so that ``python3`` has this very flamepy.
     """
     environment = dict(inherited)
+    if search := environment.get("PYTHONPATH"):
+        # Relative entries are relative to us; the process starts in another folder.
+        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, search.split(os.pathsep)))
     environment.update({name: expand(value, inherited) for name, value in (attributes.environments or {}).items()})
     own = os.path.dirname(sys.executable)
     path = environment.get("PATH", os.defpath)

@@ -52,12 +52,12 @@ class _Process:
 class LocalProvider:
     """Starts, watches and ends processes. Their ends are noticed at once, through pidfds."""
 
-    def __init__(self, *, folder: Path, uri: str, capacity: Resources, on_exit: ExitListener) -> None:
+    def __init__(self, *, folder: Path, uri: str, capacity: Resources) -> None:
         self.capacity = capacity
         self.shims = frozenset({Shim.HOST})
         self._folder = folder
         self._uri = uri
-        self._on_exit = on_exit
+        self.on_exit: ExitListener = _nobody
         self._loop = asyncio.get_running_loop()
         self._processes: dict[str, _Process] = {}
         self._all_gone = asyncio.Event()
@@ -75,9 +75,10 @@ class LocalProvider:
             self._processes[launch.executor_id] = self._start(launch, folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            how = f"could not be started: {error.strerror or error}: {error.filename or launch.attributes.command!r}"
+            what = f": {error.filename!r}" if error.filename else ""
+            how = f"could not be started: {error.strerror or error}{what}"
             # Not from within launch: the engine is in the middle of a step.
-            self._loop.call_soon(self._on_exit, launch.executor_id, how)
+            self._loop.call_soon(self.on_exit, launch.executor_id, how)
 
     def _start(self, launch: Launch, folder: Path) -> _Process:
         environment = process_environment(
@@ -85,7 +86,7 @@ class LocalProvider:
         )
         command = command_line(launch.attributes, environment)
         if not command:
-            raise OSError(0, f"application {launch.application!r} has no command", "")
+            raise OSError(f"application {launch.application!r} has no command")
         with OutputPipe() as stdout, OutputPipe() as stderr:
             popen = subprocess.Popen(
                 command,
@@ -96,7 +97,12 @@ class LocalProvider:
                 stderr=stderr.write_end,
                 start_new_session=True,
             )
-            pidfd = os.pidfd_open(popen.pid)
+            try:
+                pidfd = os.pidfd_open(popen.pid)
+            except OSError:  # out of descriptors: a process that cannot be watched must not run
+                popen.kill()
+                popen.wait()
+                raise
             self._loop.add_reader(pidfd, self._on_ended, launch.executor_id)
             log.info("executor %s started: pid %d, %s", launch.executor_id, popen.pid, command)
             return _Process(popen, pidfd, stdout.tail(), stderr.tail(), folder)
@@ -117,7 +123,7 @@ class LocalProvider:
         log.info("executor %s (pid %d) %s", executor_id, process.popen.pid, how)
         if not self._processes:
             self._all_gone.set()
-        self._on_exit(executor_id, how + ("; the last lines of stderr:\n" + "\n".join(lines) if lines else ""))
+        self.on_exit(executor_id, how + ("; the last lines of stderr:\n" + "\n".join(lines) if lines else ""))
 
     def stop(self, executor_id: str, grace_s: float = 0.0) -> None:
         """Kill the process and its group, after grace_s if it has not ended by then."""
@@ -137,6 +143,11 @@ class LocalProvider:
         if self._processes:
             await asyncio.wait_for(self._all_gone.wait(), _CLOSE_S)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _nobody(executor_id: str, how: str) -> None:
+    """The exit listener until somebody listens."""
+    log.error("executor %s %s, and nobody listens", executor_id, how)
 
 
 def _describe(status: int) -> str:

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where what went wrong on the wire becomes a FlameError."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from flamepy.core.types import FlameError, FlameErrorCode, TaskState
+from flamepy.protocol import CODE_OF_ERRNO
+
+if TYPE_CHECKING:
+    from flux.packet import Packet
+
+__all__ = ["closed_error", "error_of", "lost_error", "refusal_error", "task_error"]
+
+
+def error_of(response: Packet) -> FlameError:
+    """The failure that a response carries."""
+    payload = response.payload or b""
+    text = payload.split(b"\0", 1)[0].decode("utf-8", "replace") or os.strerror(response.aux1)
+    return FlameError(CODE_OF_ERRNO.get(response.aux1, FlameErrorCode.INTERNAL), text)
+
+
+def lost_error(uri: str, error: OSError | None) -> FlameError:
+    """The connection is gone: INTERNAL; or it was left behind by a fork, which is the program's doing."""
+    if error is not None and error.errno == errno.ECHILD:
+        return FlameError(FlameErrorCode.INVALID_STATE, error.strerror or str(error))
+    reason = "unknown" if error is None else error.strerror or str(error)
+    return FlameError(FlameErrorCode.INTERNAL, f"connection to {uri} is lost: {reason}")
+
+
+def closed_error(session_id: str) -> FlameError:
+    """The session takes no more tasks."""
+    return FlameError(FlameErrorCode.INVALID_STATE, f"session {session_id!r} is closed")
+
+
+def refusal_error(code: int, text: str) -> FlameError:
+    """A submission became no task."""
+    return FlameError(FlameErrorCode(code), text)
+
+
+def task_error(state: int, message: str | None) -> FlameError:
+    """A task ended otherwise than well."""
+    if state == TaskState.CANCELLED:
+        return FlameError(FlameErrorCode.INVALID_STATE, message or "the task was cancelled")
+    return FlameError(FlameErrorCode.INTERNAL, message or "Task failed without error message")

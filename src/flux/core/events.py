@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of a handle that publishes and receives events."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+from flux.constants import FLUX_MSGTYPE_EVENT, FLUX_O_TEST_NOSUB
+from flux.core.messaging import Messaging
+from flux.message import Message
+from flux.util import payload_frame, topic_text
+
+if TYPE_CHECKING:
+    from flux.rpc import RPC
+
+__all__ = ["EventMethods"]
+
+
+class EventMethods(Messaging):
+    """Subscriptions are prefixes of topics, and counted: two need two to undo."""
+
+    def event_create(self, topic: str | bytes, payload: Any = None) -> Message:
+        """An event to `send`; payload: see `flux.util.encode_payload`."""
+        return Message.from_event_encode(topic, payload)
+
+    def event_send(self, topic: str | bytes, payload: Any = None) -> int:
+        """Send an event; returns 0, before the broker has published it."""
+        return self.send(self.event_create(topic, payload))
+
+    def event_publish(self, topic: str | bytes, flags: int, json_str: str | bytes | None) -> RPC:
+        """Have the broker publish an event; the answer, once it has, is {"seq": its number}.
+
+        flags: 0 or FLUX_MSGFLAG_PRIVATE.
+        """
+        request: dict[str, Any] = {"topic": topic_text(topic), "flags": flags}
+        payload = payload_frame(json_str)
+        if payload is not None:
+            request["payload"] = base64.b64encode(payload).decode()
+        return self.rpc("event.publish", request)
+
+    def event_recv(self, topic: str | bytes | None = None) -> Message:
+        """Wait for an event; topic: a glob as for `recv`."""
+        return self.recv(type_mask=FLUX_MSGTYPE_EVENT, topic_glob=topic)
+
+    def event_subscribe(self, topic: str | bytes) -> int:
+        """Receive the events whose topic begins with `topic`, from now on; returns 0."""
+        return self._subscription("event.subscribe", topic)
+
+    def event_unsubscribe(self, topic: str | bytes) -> int:
+        """Undo one `event_subscribe`; returns 0. Raises FileNotFoundError when there was none."""
+        return self._subscription("event.unsubscribe", topic)
+
+    def _subscription(self, method: str, topic: str | bytes) -> int:
+        request = {"topic": topic_text(topic)}
+        if not self.flags & FLUX_O_TEST_NOSUB:
+            self._call(method, request)
+        return 0

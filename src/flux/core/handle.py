@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The handle: one connection to an instance, and all that is done over it."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from flux import connector
+from flux.constants import (
+    FLUX_MATCHTAG_NONE,
+    FLUX_MSGTYPE_ANY,
+    FLUX_O_CLONE,
+    FLUX_O_MATCHDEBUG,
+    FLUX_O_NONBLOCK,
+    FLUX_O_NOREQUEUE,
+    FLUX_O_RPCTRACK,
+    FLUX_O_TEST_NOSUB,
+    FLUX_O_TRACE,
+    FLUX_POLLERR,
+    FLUX_POLLIN,
+    FLUX_POLLOUT,
+)
+from flux.core.ancestors import resolve
+from flux.core.events import EventMethods
+from flux.core.link import Link
+from flux.core.reacting import ReactorMethods
+from flux.core.services import ServiceMethods
+from flux.core.watchers import (
+    CheckWatcher,
+    FDWatcher,
+    IdleWatcher,
+    MessageWatcher,
+    PrepareWatcher,
+    SignalWatcher,
+    TimerWatcher,
+)
+from flux.errors import InvalidArguments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+__all__ = ["Flux"]
+
+_KNOWN_FLAGS = (
+    FLUX_O_TRACE
+    | FLUX_O_CLONE
+    | FLUX_O_NONBLOCK
+    | FLUX_O_MATCHDEBUG
+    | FLUX_O_TEST_NOSUB
+    | FLUX_O_RPCTRACK
+    | FLUX_O_NOREQUEUE
+)
+
+
+class Flux(EventMethods, ServiceMethods, ReactorMethods):
+    """A connection to an instance: messages, requests, events, and the reactor that calls back.
+
+    url: ``local://PATH``; None for FLUX_URI or the system instance; ``.``, ``..``, ``../..`` or ``/`` for the
+    enclosing instances. Raises OSError as `flux.connector.connect` does. flags: of FLUX_O_*, NONBLOCK and
+    TEST_NOSUB have an effect.
+
+    The connection closes when the last reference to the handle is gone, or at the end of a ``with``
+    block, after which the handle raises OSError (EINVAL). A handle belongs to one thread at a time,
+    and to the process that opened it.
+    """
+
+    def __init__(self, url: str | None = None, flags: int = 0, handle: None = None) -> None:
+        if handle is not None:
+            raise InvalidArguments("handle: there is no C handle to wrap; give a url")
+        if flags & ~_KNOWN_FLAGS:
+            raise connector.connect_error(errno.EINVAL, "invalid flags specified")
+        self._url = resolve(url, Flux)
+        super().__init__(Link(connector.connect(self._url)), flags)
+
+    def reconnect(self) -> int:
+        """Connect anew, under a new identity; returns 0.
+
+        Requests in flight fail with ECONNRESET; subscriptions and services are the caller's to restore.
+        Raises OSError, and leaves the handle as it is, when the instance does not answer.
+        """
+        stream = connector.connect(self._url)
+        if self._dispatcher is not None:
+            self._dispatcher.stop_listening()
+        self.link.reopen(stream)
+        if self._dispatcher is not None:
+            self._dispatcher.listen()
+        return 0
+
+    def close(self) -> None:
+        """Raises RuntimeError: the connection closes with the handle's last reference or ``with`` block."""
+        raise RuntimeError("a handle is closed by dropping it, or at the end of a with block")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._release()
+
+    def __del__(self) -> None:
+        if hasattr(self, "link"):
+            self._release()
+
+    def _release(self) -> None:
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.stop_listening()
+        self.link.close()
+        if dispatcher is not None and not dispatcher.reactor.is_running:
+            dispatcher.reactor.close()
+
+    def timer_watcher_create(
+        self, after: float | str, callback: Callable[..., object], repeat: float | str = 0.0, args: Any = None
+    ) -> TimerWatcher:
+        """See TimerWatcher."""
+        return TimerWatcher(self, after, callback, repeat=repeat, args=args)
+
+    def fd_watcher_create(
+        self,
+        fd_int: int,
+        callback: Callable[..., object],
+        events: int = FLUX_POLLIN | FLUX_POLLOUT | FLUX_POLLERR,
+        args: Any = None,
+    ) -> FDWatcher:
+        """See FDWatcher."""
+        return FDWatcher(self, fd_int, events, callback, args=args)
+
+    def signal_watcher_create(self, signum: int, callback: Callable[..., object], args: Any = None) -> SignalWatcher:
+        """See SignalWatcher."""
+        return SignalWatcher(self, signum, callback, args=args)
+
+    def msg_watcher_create(
+        self,
+        callback: Callable[..., object],
+        type_mask: int = FLUX_MSGTYPE_ANY,
+        topic_glob: str | bytes = "*",
+        args: Any = None,
+        match_tag: int = FLUX_MATCHTAG_NONE,
+        rolemask: int | None = None,
+    ) -> MessageWatcher:
+        """See MessageWatcher."""
+        return MessageWatcher(self, type_mask, callback, topic_glob, match_tag, args, rolemask)
+
+    def prepare_watcher_create(self, callback: Callable[..., object], args: Any = None) -> PrepareWatcher:
+        """See PrepareWatcher."""
+        return PrepareWatcher(self, callback, args)
+
+    def check_watcher_create(self, callback: Callable[..., object], args: Any = None) -> CheckWatcher:
+        """See CheckWatcher."""
+        return CheckWatcher(self, callback, args)
+
+    def idle_watcher_create(self, callback: Callable[..., object] | None, args: Any = None) -> IdleWatcher:
+        """See IdleWatcher."""
+        return IdleWatcher(self, callback, args)

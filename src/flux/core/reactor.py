@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The event loop of one handle.
+
+One turn, in this order: prepare callbacks; wait; one message and the futures that are due; check
+callbacks; timers; signals and descriptors; idle callbacks if there was nothing of that last line.
+One message a turn, so that no other watcher starves.
+
+The loop ends when nothing referenced is left: each active watcher holds one reference unless
+`unref`, all message watchers and pending futures of the handle hold two together.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from flux.constants import FLUX_POLLIN, FLUX_REACTOR_NOWAIT, FLUX_REACTOR_ONCE
+from flux.core import signals
+from flux.core.descriptors import Descriptors, Watch
+from flux.core.thread import raise_stored, store, this_thread
+from flux.core.timers import Timer, TimerQueue
+from flux.core.wakeup import Wakeup
+from flux.errors import named_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Hook", "Reactor", "Source"]
+
+Hook = dict["Callable[[], object]", None]
+"""Callbacks of one phase of a turn, in the order they were added."""
+
+
+class Source:
+    """Where the messages come from; this one has none."""
+
+    def has_work(self) -> bool:
+        """Whether `dispatch` would do something."""
+        return False
+
+    def dispatch(self) -> None:
+        """Handle one message, and run the future callbacks that are due."""
+
+    def flush(self) -> None:
+        """Send what the last turn queued."""
+
+
+class Reactor:
+    """Runs the callbacks of its watchers in the thread that calls `run`. Only `post` is thread-safe."""
+
+    def __init__(self, source: Source | None = None) -> None:
+        self._source = source or Source()
+        self._timers = TimerQueue()
+        self._descriptors = Descriptors()
+        self._posted: deque[Callable[[], object]] = deque()
+        self.prepare: Hook = {}
+        self.check: Hook = {}
+        self.idle: Hook = {}
+        self._references = 0
+        self._depth = 0
+        self._now = 0.0
+        self._wakeup: Wakeup | None = None
+        self._is_stopping = self._has_failed = False
+
+    # What watchers use
+
+    def now(self) -> float:
+        """Seconds on the monotonic clock; while running, of the moment when this turn's wait ended."""
+        return self._now if self._depth else time.monotonic()
+
+    def call_at(self, due: float, callback: Callable[[], object]) -> Timer:
+        """Have callback called once, at `due` on the clock of `now`. Holds no reference."""
+        return self._timers.add(due, callback)
+
+    def add_watch(self, watch: Watch) -> None:
+        """Have its on_ready called in each turn in which the descriptor is ready. Raises as Descriptors.add does.
+
+        An inner watch is called as soon as the wait ends, and does not count as a callback.
+        """
+        self._descriptors.add(watch)
+
+    def remove_watch(self, watch: Watch) -> None:
+        """No more of that."""
+        self._descriptors.remove(watch)
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Have callback called in the next turn. From any thread or signal handler."""
+        self._posted.append(callback)
+        if self._wakeup is not None:
+            self._wakeup.wake()
+
+    def hold(self, references: int = 1) -> None:
+        """Keep `run` going."""
+        self._references += references
+
+    def release(self, references: int = 1) -> None:
+        """Undo one `hold`."""
+        self._references -= references
+
+    def invoke(self, callback: Callable[..., object], *args: object) -> None:
+        """Call a user's callback; an Exception is stored for `run` to raise and stops the reactor."""
+        try:
+            callback(*args)
+        except Exception as error:
+            store(error)
+            self.stop_error()
+
+    # Running
+
+    @property
+    def is_running(self) -> bool:
+        """Whether some `run` has not returned."""
+        return self._depth > 0
+
+    def stop(self) -> None:
+        """End all running `run`s when the callbacks that are due have been called."""
+        self._is_stopping, self._has_failed = True, False
+
+    def stop_error(self) -> None:
+        """Like `stop`, and they return -1."""
+        self._is_stopping = self._has_failed = True
+
+    def run(self, flags: int = 0) -> int:
+        """Turn until stopped or until no reference is left.
+
+        flags: FLUX_REACTOR_NOWAIT for one turn that does not wait, FLUX_REACTOR_ONCE for one turn.
+        Returns -1 when stopped by an error, 0 when all is done, else how many references are left,
+        in the main thread one less (test the sign only). Raises KeyboardInterrupt after a SIGINT in
+        the main thread, else the exception stored for this thread, else OSError (EINVAL) for other flags.
+        """
+        if flags & ~(FLUX_REACTOR_NOWAIT | FLUX_REACTOR_ONCE):
+            raise named_error(errno.EINVAL)
+        self._enter()
+        try:
+            while self._references and not self._is_stopping:
+                self._turn(may_wait=not flags & FLUX_REACTOR_NOWAIT)
+                if flags:
+                    break
+            self._source.flush()
+            interrupted, result = this_thread.is_interrupted, self._result()
+        finally:
+            self._leave()
+        if interrupted:
+            raise KeyboardInterrupt
+        raise_stored()
+        return result
+
+    def _result(self) -> int:
+        if self._is_stopping and self._has_failed:
+            return -1
+        return max(0, self._references - signals.in_main_thread())
+
+    def _enter(self) -> None:
+        if self._wakeup is None:
+            self._wakeup = Wakeup()
+            self.add_watch(Watch(self._wakeup.fileno(), FLUX_POLLIN, self._wakeup.drain, is_inner=True))
+        if not self._depth:
+            self._is_stopping = self._has_failed = False
+            self._now = time.monotonic()
+            if signals.in_main_thread():
+                signals.watch(signal.SIGINT, self._interrupt)
+                self._wakeup.listen_to_signals()
+        self._depth += 1
+        this_thread.running_reactors += 1
+
+    def _leave(self) -> None:
+        self._depth -= 1
+        this_thread.running_reactors -= 1
+        if not this_thread.running_reactors:
+            this_thread.is_interrupted = False
+        if not self._depth and signals.in_main_thread():
+            assert self._wakeup is not None
+            self._wakeup.ignore_signals()
+            signals.unwatch(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self) -> None:
+        this_thread.is_interrupted = True
+        self.stop()
+
+    def _turn(self, *, may_wait: bool) -> None:
+        self._call_all(self.prepare)
+        if self._is_stopping:
+            return
+        ready = self._wait(may_wait=may_wait)
+        self._source.dispatch()
+        self._call_all(self.check)
+        was_busy = self._call_timers()
+        was_busy |= self._call_posted()
+        for watch, events in ready:
+            if self._descriptors.holds(watch):  # an earlier callback may have stopped it
+                self.invoke(watch.on_ready, events)
+        if not ready and not was_busy:
+            self._call_all(self.idle)
+
+    def _wait(self, *, may_wait: bool) -> list[tuple[Watch, int]]:
+        self._source.flush()
+        found = self._descriptors.poll(self._longest_wait() if may_wait else 0)
+        self._now = time.monotonic()
+        ready = []
+        for watch, events in found:
+            if watch.is_inner:
+                watch.on_ready(events)
+            else:
+                ready.append((watch, events))
+        return ready
+
+    def _longest_wait(self) -> float | None:
+        """How long nothing but a descriptor can need us, in seconds; None without limit."""
+        if self.idle or self._posted or not self._references:
+            return 0
+        if self._source.has_work():
+            return 0
+        due = self._timers.next_due()
+        return None if due is None else max(0.0, due - time.monotonic())
+
+    def _call_all(self, hook: Hook) -> None:
+        for callback in reversed(tuple(hook)):
+            if callback in hook:
+                self.invoke(callback)
+
+    def _call_timers(self) -> bool:
+        mark = self._timers.mark
+        was_busy = False
+        while (callback := self._timers.pop_due(self._now, mark)) is not None:
+            was_busy = True
+            self.invoke(callback)
+        return was_busy
+
+    def _call_posted(self) -> bool:
+        waiting = len(self._posted)
+        for _ in range(waiting):
+            self.invoke(self._posted.popleft())
+        return waiting > 0
+
+    def close(self) -> None:
+        """Give the descriptors back; the reactor cannot be used any more."""
+        self._descriptors.close()
+        if self._wakeup is not None:
+            self._wakeup.close()

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of a handle that deals with the broker's own services: attributes, the log, the service table."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from flux import packet as wire
+from flux.constants import FLUX_MATCHTAG_NONE
+from flux.core.messaging import Messaging
+from flux.util import topic_text
+
+if TYPE_CHECKING:
+    from flux.core.link import Link
+    from flux.rpc import RPC
+
+__all__ = ["ServiceMethods"]
+
+_IMMUTABLE = 1  # flag of an attribute that never changes, so it is asked for once
+_APPNAME_MAX = 48
+_SEVERITIES = range(8)
+
+
+class ServiceMethods(Messaging):
+    """Each method that returns no future waits for the answer."""
+
+    def __init__(self, link: Link, flags: int) -> None:
+        super().__init__(link, flags)
+        self._attributes: dict[str, str] = {}
+
+    def service_register(self, name: str | bytes) -> RPC:
+        """Have requests whose topic begins with ``name.`` sent here.
+
+        The future raises FileExistsError when the name is taken, OSError (EINVAL) when it has a dot,
+        PermissionError for a guest's name that does not begin with its userid.
+        """
+        return self.rpc("service.add", {"service": topic_text(name)})
+
+    def service_unregister(self, name: str | bytes) -> RPC:
+        """Undo `service_register`; the future raises FileNotFoundError when it was not done here."""
+        return self.rpc("service.remove", {"service": topic_text(name)})
+
+    def get_rank(self) -> int:
+        """The rank of the broker this handle is connected to."""
+        return int(self.attr_get("rank"))
+
+    def attr_get(self, name: str | bytes) -> str:
+        """The value of a broker attribute. Raises FileNotFoundError for an unknown one."""
+        name = topic_text(name)
+        value = self._attributes.get(name)
+        if value is None:
+            answer = self._call("attr.get", {"name": name})
+            value = str(answer["value"])
+            if answer["flags"] & _IMMUTABLE:
+                self._attributes[name] = value
+        return value
+
+    def attr_set(self, name: str, value: str) -> None:
+        """Set a broker attribute. Raises ValueError for what is no str, OSError for what may not be set."""
+        if not isinstance(name, str):
+            raise ValueError("Attribute name must be a string")
+        if not isinstance(value, str):
+            raise ValueError("Attribute value must be a string")
+        self._call("attr.set", {"name": name, "value": value})
+
+    def attr_remove(self, name: str) -> None:
+        """Remove a broker attribute, which may be absent. Raises ValueError for what is no str, OSError (EPERM)."""
+        if not isinstance(name, str):
+            raise ValueError("Attribute name must be a string")
+        self._call("attr.rm", {"name": name})
+
+    def log(self, level: int, fstring: str | bytes) -> None:
+        """Append to the broker's log, each line of the text as one record; nothing confirms it.
+
+        level: of `syslog`, LOG_EMERG 0 to LOG_DEBUG 7, else ValueError. The text is taken as it is.
+        """
+        if not isinstance(level, int) or not isinstance(fstring, (str, bytes)):
+            raise TypeError(f"log: want int and str or bytes, not {type(level)} and {type(fstring)}")
+        if level not in _SEVERITIES:
+            raise ValueError(f"log: level {level} is not a severity from 0 to 7")
+        text = fstring.encode("utf-8", "surrogateescape") if isinstance(fstring, str) else fstring
+        for line in re.split(rb"[\r\n]+", text.strip(b"\r\n")):
+            record = self._log_header(level) + line
+            self.link.send(wire.request("log.append", record, matchtag=FLUX_MATCHTAG_NONE))
+        self.flush_when_due()
+
+    def _log_header(self, level: int) -> bytes:
+        """Priority, which Flux writes as severity times 8, time, rank, program and process (RFC 5424's fields)."""
+        stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        program = re.sub(r"[^!-~]", "_", os.path.basename(sys.argv[0]))[:_APPNAME_MAX] or "python3"
+        return f"<{level * 8}>1 {stamp} {self.get_rank()} {program} {os.getpid()} - - ".encode()

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the package words its own errors, next to those that services send."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+__all__ = ["InvalidArguments", "named_error"]
+
+
+class InvalidArguments(TypeError, ValueError):
+    """An argument of the wrong kind. A TypeError for Python, a ValueError for callers of the C bindings."""
+
+
+def named_error(errnum: int) -> OSError:
+    """The OSError of a failed direct call: ``ENAME: strerror``, in the subclass that belongs to errnum."""
+    return OSError(errnum, f"{errno.errorcode.get(errnum, errnum)}: {os.strerror(errnum)}")

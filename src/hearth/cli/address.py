@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which instance a command talks to, and the connection to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from flamepy.core.client import Connection, ConnectionInstance, connect
+from flamepy.core.config import FlameContext
+from flamepy.core.types import FlameError
+from hearth.rundir import default_rundir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FLUX_FIRST", "json_option", "need_uri", "open_connection", "uri_option"]
+
+_FLAME_FIRST: Final = ("FLAME_ENDPOINT", "FLUX_URI")
+FLUX_FIRST: Final = ("FLUX_URI", "FLAME_ENDPOINT")
+
+uri_option = click.option(
+    "--uri",
+    metavar="URI",
+    help="The instance, as `hearth up` prints it. [default: FLAME_ENDPOINT, FLUX_URI, ~/.flame/flame.yaml,"
+    " the instance that `hearth up` runs]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+
+
+def _find_uri(given: str | None, variables: tuple[str, str] = _FLAME_FIRST) -> str | None:
+    """The address: as given, else from the environment, ~/.flame/flame.yaml, or a plain `hearth up`; else None.
+
+    Raises FlameError INVALID_CONFIG if the file is there and wrong.
+    """
+    named = given or os.environ.get(variables[0]) or os.environ.get(variables[1])
+    return named or FlameContext().endpoint or _default_uri()
+
+
+def _default_uri() -> str | None:
+    """The socket of a plain `hearth up`. Only our own: in a shared folder anyone could have put one there."""
+    path = default_rundir() / "local-0"
+    try:
+        is_ours = path.is_socket() and path.stat().st_uid == os.getuid()
+    except OSError:
+        return None
+    return f"local://{path}" if is_ours else None
+
+
+def need_uri(given: str | None, variables: tuple[str, str] = _FLAME_FIRST) -> str:
+    """The address. Raises ClickException if nothing names one."""
+    try:
+        uri = _find_uri(given, variables)
+    except FlameError as error:
+        raise click.ClickException(error.message) from error
+    if uri is None:
+        raise click.ClickException("no instance is running; start one: hearth up")
+    return uri
+
+
+@contextlib.contextmanager
+def open_connection(given: str | None, *, may_embed: bool = False) -> Iterator[Connection]:
+    """A connection to the instance; with may_embed to a private one if there is none.
+
+    Raises ClickException, also for any FlameError from within the block: the message is all that people need.
+    """
+    try:
+        uri = _find_uri(given) if may_embed else need_uri(given)
+        with contextlib.closing(connect(uri) if uri else ConnectionInstance.instance()) as connection:
+            yield connection
+    except FlameError as error:
+        raise click.ClickException(error.message) from error

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frame of the `flame` service: methods in, one engine step at the end of each batch, actions carried out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flamepy import protocol
+from flamepy.core.types import FlameError
+from hearth import __version__
+from hearth.broker.credentials import ServiceError
+from hearth.broker.payloads import Payload, no_payload
+from hearth.broker.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flux.packet import Packet
+    from hearth.broker.server import Broker
+    from hearth.engine.actions import Action
+    from hearth.engine.engine import Engine
+
+__all__ = ["FlameService", "sender_of"]
+
+_T = TypeVar("_T")
+_A = TypeVar("_A")
+
+
+def sender_of(request: Packet) -> str:
+    """The connection that a request was first sent on."""
+    assert request.routes
+    return request.routes[-1]
+
+
+class FlameService(Service):
+    """Gives the engine its clock and its steps. Parts add methods with `serve` and actions with `on_action`."""
+
+    def __init__(self, broker: Broker, engine: Engine, uri: str) -> None:
+        super().__init__(broker.router, "flame")
+        self.engine = engine
+        self._broker = broker
+        self._uri = uri
+        self._started = time.monotonic()
+        self._utc_offset_s = time.time() - self._started
+        self._carry_out: dict[type, Callable[[Any], None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_dirty = False
+        self.serve("status", no_payload, self._status)
+        broker.before_write(self._finish_batch)
+
+    def now(self) -> float:
+        """UTC seconds that never jump: the engine's deadlines must not hang on somebody setting the clock."""
+        return self._utc_offset_s + time.monotonic()
+
+    def serve(self, method: str, payload: Payload[_T], handler: Callable[[Packet, _T], object]) -> None:
+        """Answer ``flame.<method>``, for the owner only. The handler may raise FlameError."""
+
+        def handle(request: Packet, asked: _T) -> object:
+            self._is_dirty = True
+            try:
+                return handler(request, asked)
+            except FlameError as error:
+                raise ServiceError(protocol.ERRNO_OF_CODE[error.code], error.message) from None
+
+        self.add_method(method, payload, handle)
+
+    def on_action(self, action: type[_A], carry_out: Callable[[_A], None]) -> None:
+        """Carry out the engine's actions of this type so."""
+        self._carry_out[action] = carry_out
+
+    def something_happened(self) -> None:
+        """The engine was told something outside of a request: step now."""
+        self._is_dirty = True
+        self._broker.settle()
+
+    def _finish_batch(self) -> None:
+        """Called by the broker when all of a batch is handled and nothing of it is written yet."""
+        if self._is_dirty:
+            self._is_dirty = False
+            for action in self.engine.step(self.now()):
+                self._carry(action)
+            self._set_timer()
+
+    def _carry(self, action: Action) -> None:
+        self._carry_out[type(action)](action)
+
+    def _set_timer(self) -> None:
+        """Step again when the engine has something due, even if nothing happens until then."""
+        due = self.engine.next_deadline
+        if due is None:
+            return
+        loop = asyncio.get_running_loop()
+        when = loop.time() + max(0.0, due - self.now())
+        if self._timer is not None:
+            if self._timer.when() <= when + 0.001:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.something_happened()
+
+    def _status(self, request: Packet, nothing: None) -> protocol.InstanceStatus:
+        state = self.engine.state
+        sessions = state.open_sessions.values()
+        return protocol.InstanceStatus(
+            uri=self._uri,
+            pid=os.getpid(),
+            version=__version__,
+            uptime_s=time.monotonic() - self._started,
+            capacity=state.capacity.requirement(),
+            free=state.free.requirement(),
+            applications=len(state.applications),
+            open_sessions=len(sessions),
+            closed_sessions=len(state.sessions) - len(sessions),
+            pending=sum(len(session.pending) for session in sessions),
+            running=sum(session.running for session in sessions),
+            executors=len(state.executors),
+            connections=len(self.router.ports),
+        )

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""flame.task.get, .list and .watch: looking at tasks."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flamepy import protocol
+from flamepy.core.types import TaskState
+from flux.constants import FLUX_MSGFLAG_STREAMING
+from hearth.broker.credentials import ServiceError
+from hearth.broker.payloads import JsonPayload, encode_json, no_payload
+from hearth.broker.service import LATER
+from hearth.engine import views
+from hearth.engine.actions import TellWatcher
+from hearth.flame.service import FlameService, sender_of
+
+if TYPE_CHECKING:
+    from flux.packet import Packet
+
+__all__ = ["TaskViews"]
+
+_PAGE_MAX = 10_000
+_PAGE_BYTES = 16 << 20
+
+
+@dataclass(eq=False, slots=True)
+class _Watch:
+    """Somebody's open flame.task.watch."""
+
+    request: Packet
+    session: str
+    task: int
+
+
+class TaskViews:
+    """Single tasks, pages of tasks, and open watches."""
+
+    def __init__(self, service: FlameService) -> None:
+        self._tasks = service.engine.tasks
+        self._router = service.router
+        self._watches: dict[str, list[_Watch]] = {}
+        """By sender."""
+        service.serve("task.get", JsonPayload(protocol.TaskRef), self._get)
+        service.serve("task.list", JsonPayload(protocol.ListTasks), self._list)
+        service.serve("task.watch", JsonPayload(protocol.TaskRef), self._watch)
+        service.add_method("task.disconnect", no_payload, self._disconnect)
+        service.on_action(TellWatcher, self._tell)
+
+    def _get(self, request: Packet, asked: protocol.TaskRef) -> protocol.TaskInfo:
+        return views.task_info(*self._tasks.get(asked.session, asked.task))
+
+    def _list(self, request: Packet, asked: protocol.ListTasks) -> protocol.TaskList:
+        """A page ends at its limit, or when it has grown heavy."""
+        session, tasks = self._tasks.page(asked.session, asked.after, min(asked.limit, _PAGE_MAX))
+        infos: list[protocol.TaskInfo] = []
+        size = 0
+        for task in tasks:
+            if infos and size > _PAGE_BYTES:
+                break
+            size += task.size_bytes
+            infos.append(views.task_info(session, task))
+        is_complete = not infos or infos[-1].task == len(session.tasks)
+        return protocol.TaskList(infos, is_complete)
+
+    def _watch(self, request: Packet, asked: protocol.TaskRef) -> object:
+        if not request.flags & FLUX_MSGFLAG_STREAMING:
+            raise ServiceError(errno.EPROTO, "flame.task.watch wants a streaming request")
+        watch = _Watch(request, asked.session, asked.task)
+        session, task = self._tasks.watch(asked.session, asked.task, watch)
+        self._watches.setdefault(sender_of(request), []).append(watch)
+        self._tell(TellWatcher(watch, session, task))
+        return LATER
+
+    def _tell(self, action: TellWatcher) -> None:
+        """Send the state, and the end of the stream behind the last one."""
+        watch = action.watcher
+        assert isinstance(watch, _Watch)
+        self._router.respond(watch.request, encode_json(views.task_info(action.session, action.task)))
+        if action.task.state >= TaskState.SUCCEED:
+            self._router.respond_error(watch.request, errno.ENODATA)
+            mine = self._watches.get(sender_of(watch.request), [])
+            if watch in mine:
+                mine.remove(watch)
+
+    def _disconnect(self, request: Packet, nothing: None) -> object:
+        for watch in self._watches.pop(sender_of(request), ()):
+            self._tasks.unwatch(watch.session, watch.task, watch)
+        return LATER

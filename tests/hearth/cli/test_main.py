@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from hearth import __version__
+from hearth.cli.main import main
+from tests.hearth.cli.commands import HEARTH, environment, run
+
+NOUNS = ["app", "event", "ping", "session", "status", "task", "up"]
+COMMANDS = [
+    [],
+    ["app"],
+    ["app", "list"],
+    ["event"],
+    ["event", "sub"],
+    ["ping"],
+    ["session"],
+    ["session", "list"],
+    ["status"],
+    ["task"],
+    ["task", "list"],
+    ["up"],
+]
+
+
+def test_the_version_is_told(folder: Path) -> None:
+    told = run(environment(folder), "--version")
+    assert (told.returncode, told.stdout) == (0, f"hearth, version {__version__}\n")
+
+
+def test_help_lists_the_nouns(folder: Path) -> None:
+    told = run(environment(folder), "--help")
+    assert told.returncode == 0
+    listed = told.stdout.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in listed.splitlines()] == NOUNS
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_help_tells_of_each_noun_what_the_noun_tells_itself(noun: str) -> None:
+    context = click.Context(main)
+    formatter = click.HelpFormatter(width=200)
+    main.format_commands(context, formatter)
+    command = main.get_command(context, noun)
+    assert command is not None
+    assert f"  {noun}".ljust(11) + f"{(command.help or '').splitlines()[0]}\n" in formatter.getvalue()
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_each_help_has_an_example(folder: Path, command: list[str]) -> None:
+    told = run(environment(folder), *command, "--help")
+    assert told.returncode == 0
+    assert f"Example: hearth {' '.join(command)}".rstrip() in told.stdout
+
+
+@pytest.mark.parametrize("arguments", [["frobnicate"], ["status", "--frobnicate"], ["task", "list"]], ids=" ".join)
+def test_misuse_exits_with_2(folder: Path, arguments: list[str]) -> None:
+    assert run(environment(folder), *arguments).returncode == 2
+
+
+def test_help_loads_neither_the_sdk_nor_the_daemon(folder: Path) -> None:
+    code = "import sys; from hearth.cli.main import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], env=environment(folder), capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"flamepy", "flux", "asyncio", "rich", "msgspec"} & set(modules)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_an_error_of_one_line(folder: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        told = subprocess.run(
+            [*HEARTH, "ping", "-t", "1"], env=environment(folder), stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (told.returncode, told.stderr) == (1, b"Error: No space left on device\n")

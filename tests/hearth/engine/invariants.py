@@ -1,0 +1,87 @@
+"""What must hold in the engine after each of its steps, whatever happened before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from flamepy.core.types import SessionState, TaskState
+from hearth.engine.model import Resources
+
+if TYPE_CHECKING:
+    from hearth.engine.engine import Engine
+    from hearth.engine.model import Executor, Session, Task
+
+
+def check_engine(engine: Engine, now: float) -> None:
+    """Raise AssertionError if any invariant is broken."""
+    state = engine.state
+    used = Resources(0, 0, 0)
+    for executor in state.executors.values():
+        used = used.plus(executor.session.resources)
+        assert executor.session.executors.get(executor.id) is executor, f"{executor.id} is unknown to its session"
+        _check_executor(executor)
+    assert state.free.plus(used) == state.capacity, "free and used room is not the capacity"
+    assert min(state.free) >= 0, "more is used than there is"
+    for session in state.sessions.values():
+        _check_session(session)
+        for executor_id in session.executors:
+            assert executor_id in state.executors, f"session {session.id} lists {executor_id}, which is gone"
+        if not state.is_draining:
+            _check_nobody_waits_in_vain(session)
+    assert state.open_sessions == {s.id: s for s in state.sessions.values() if s.state is SessionState.OPEN}
+    held = sum(task.size_bytes for session in state.sessions.values() for task in session.tasks)
+    assert engine.tasks.held_bytes == held, "held bytes are miscounted"
+    waiting = sum(len(task.input or b"") for session in state.open_sessions.values() for task in _unfinished(session))
+    assert engine.tasks.waiting_bytes == waiting, "waiting bytes are miscounted"
+    assert state.next_deadline is None or state.next_deadline > now, "something due was not done"
+    assert not state.actions, "actions were left behind"
+
+
+def _unfinished(session: Session) -> list[Task]:
+    return [task for task in session.tasks if task.state < TaskState.SUCCEED]
+
+
+def _check_session(session: Session) -> None:
+    states = Counter(task.state for task in session.tasks)
+    counted = {
+        TaskState.PENDING: len(session.pending),
+        TaskState.RUNNING: session.running,
+        TaskState.SUCCEED: session.succeed,
+        TaskState.FAILED: session.failed,
+        TaskState.CANCELLED: session.cancelled,
+    }
+    for task_state, count in counted.items():
+        assert states[task_state] == count, f"{session.id}: {task_state.name} is {states[task_state]}, counted {count}"
+    pending = [task.id for task in session.pending]
+    assert all(before < after for before, after in pairwise(pending)), f"pending is out of order: {pending}"
+    in_flight = [task_id for executor in session.executors.values() for task_id in executor.in_flight]
+    assert len(set(in_flight)) == len(in_flight), f"a task is in two hands: {in_flight}"
+    assert len(in_flight) == session.running, "running is not what executors hold"
+    assert not set(pending) & set(in_flight), "a task waits and runs"
+    for task in session.tasks:
+        is_final = task.state >= TaskState.SUCCEED
+        assert is_final == bool(task.completed), f"task {task.id} is {task.state.name}, completed {task.completed}"
+    most = session.spec.max_instances
+    assert most is None or session.alive <= most, f"{session.alive} executors, at most {most} are allowed"
+    if session.state is SessionState.CLOSED:
+        assert not session.pending
+        assert not session.running
+        assert not session.alive, f"executors of closed session {session.id} were not told to leave"
+        assert session.completed is not None
+
+
+def _check_executor(executor: Executor) -> None:
+    tasks = executor.in_flight.values()
+    assert all(task.state is TaskState.RUNNING for task in tasks), f"{executor.id} holds a task that is not running"
+    if any(task.is_suspect for task in tasks):
+        assert len(tasks) == 1, "a suspect task is not alone"
+
+
+def _check_nobody_waits_in_vain(session: Session) -> None:
+    idle = [executor for executor in session.executors.values() if executor.is_idle]
+    assert not (session.pending and idle), f"{session.id}: tasks wait beside an idle executor"
+    for executor in idle:
+        kept = executor.idle_check_pending or session.alive <= session.spec.min_instances
+        assert kept, f"{executor.id} is idle, and nobody will ever look at it again"

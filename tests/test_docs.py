@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the documents promise is what the code does."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from hearth.engine import sessions, tasks, views
+from hearth.engine.executors import EVENT_BIND_FAILED, EVENT_GAVE_UP
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+
+def served_topics() -> set[str]:
+    """Every flame.* method that the parts of the service add."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src/hearth/flame").glob("*.py"))
+    methods = re.findall(r'(?:serve|add_method)\(\s*"([a-z.]+)"', source)
+    assert len(methods) > 15, "the pattern no longer finds the methods"
+    return {f"flame.{method}" for method in methods} | {"flame.ping"}
+
+
+def test_every_topic_of_the_engine_is_documented_and_nothing_else() -> None:
+    assert set(re.findall(r"`(flame\.[a-z.]+)`", PROTOCOL)) == served_topics()
+
+
+def test_every_event_code_is_documented() -> None:
+    codes = {
+        EVENT_BIND_FAILED,
+        EVENT_GAVE_UP,
+        sessions.EVENT_DOES_NOT_FIT,
+        tasks.EVENT_RETURNED,
+        tasks.EVENT_CANCELLED,
+        views.EVENT_FORGOTTEN,
+        *range(4),
+    }
+    section = PROTOCOL.split("## Event codes")[1].split("## ")[0]
+    documented = {int(code) for cell in re.findall(r"^\| ([\d, ]+) \|", section, re.M) for code in cell.split(",")}
+    assert documented == codes
+
+
+def test_the_first_program_of_the_readme_prints_what_it_says(tmp_path: Path) -> None:
+    program, expected = re.findall(r"```(?:python)?\n(.*?)```", README, re.S)[:2]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("FLAME_", "FLUX_"))}
+    environment["HOME"] = str(tmp_path)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert re.sub(r"on <[^>]*>", "on <laptop>", ran.stdout) == expected
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert README.count("\n") <= 150
+
+
+def test_relative_links_lead_somewhere() -> None:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
