@@ -131,7 +131,6 @@ def test_a_long_task_does_not_hold_up_quick_ones_that_come_later(new_session: Ne
     assert long.result(FAULT_S) == b"through"
 
 
-@returned_in_circles
 def test_two_long_tasks_given_to_one_executor_are_done_by_two(new_session: NewSession, tmp_path: Path) -> None:
     session = new_session(instances=2)
     gates = [Gate(tmp_path, "first"), Gate(tmp_path, "second")]

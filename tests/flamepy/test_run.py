@@ -14,7 +14,7 @@ import pytest
 
 import flamepy
 from flamepy import FlameErrorCode, SessionAttributes
-from tests.conftest import DEADLINE_S, FAULT_S, act, actor_session, refused
+from tests.conftest import DEADLINE_S, FAULT_S, act, actor_session, refused, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,7 +204,7 @@ def test_a_callback_that_raises_harms_nobody(
     gate.open()
     assert future.result(DEADLINE_S) == b"through"
     assert session.invoke(b"next") == b"next"
-    assert "in the callback" in caplog.text
+    wait_until(lambda: "in the callback" in caplog.text, "it is logged")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # that is the fault
