@@ -118,14 +118,10 @@ class Gate:
         self._path = folder / name
         self.task = act("wait", str(self._path))
 
-    @property
-    def is_reached(self) -> bool:
-        return Path(f"{self._path}.reached").exists()
-
     def wait_until_reached(self) -> int:
         """The pid of the service that stands there."""
         reached = Path(f"{self._path}.reached")
-        wait_until(lambda: reached.exists() and reached.read_text(), f"a task reaches {self._path.name}")
+        wait_until(lambda: reached.exists() and reached.read_text(), f"a task reaches {self._path.name}", FAULT_S)
         return int(reached.read_text())
 
     def open(self) -> None:
@@ -176,7 +172,8 @@ class Daemon:
         if self.process.poll() is None:
             self.process.terminate()
             assert self.process.wait(DEADLINE_S) == 0, self.log()
-            assert "Traceback" not in self.log()
+            _, bug, told = self.log().partition("Traceback")
+            assert not bug, told[:4000]
 
 
 def register_actor(connection: flamepy.Connection, name: str = "actor", **attributes: object) -> str:
