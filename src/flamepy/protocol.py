@@ -24,6 +24,8 @@ from flamepy.core.types import (
 __all__ = [
     "CODE_OF_ERRNO",
     "ERRNO_OF_CODE",
+    "MAX_COMMON_DATA_BYTES",
+    "MAX_DATA_BYTES",
     "ApplicationInfo",
     "ApplicationList",
     "AttachExecutor",
@@ -64,6 +66,13 @@ CODE_OF_ERRNO: Final = {
     **{errnum: code for code, errnum in ERRNO_OF_CODE.items()},
     errno.EPROTO: FlameErrorCode.INVALID_ARGUMENT,  # a value of the wrong type, which only the caller can have put in
 }
+
+
+MAX_DATA_BYTES: Final = (1 << 30) - (1 << 20)
+"""Of one input or output: a message of 1 GiB, less room for what surrounds it."""
+
+MAX_COMMON_DATA_BYTES: Final = 512 << 20
+"""It travels as base64."""
 
 
 # -- applications

@@ -32,8 +32,8 @@ def default_uri() -> str:
     return os.environ.get("FLUX_URI") or "local:///run/flux/local"
 
 
-def connect(uri: str) -> socket.socket:
-    """A blocking socket, connected and welcomed.
+def connect(uri: str, timeout_s: float | None = None) -> socket.socket:
+    """A blocking socket, connected and welcomed, within timeout_s if that is given.
 
     Connecting is tried again for half a second (FLUX_LOCAL_CONNECTOR_RETRY_COUNT replaces the five
     retries). Raises OSError with the errno and the text of the C connector: FileNotFoundError for an
@@ -47,7 +47,9 @@ def connect(uri: str) -> socket.socket:
         raise connect_error(errno.ENOENT, f"Unable to find connector name '{name}'")
     stream = opener(path)
     try:
+        stream.settimeout(timeout_s)
         _handshake(stream)
+        stream.settimeout(None)
     except BaseException:
         stream.close()
         raise
@@ -96,6 +98,8 @@ def _handshake(stream: socket.socket) -> None:
         answer = stream.recv(1)
     except ConnectionResetError:
         answer = b""
+    except TimeoutError:
+        raise connect_error(errno.ETIMEDOUT) from None
     if not answer:
         raise connect_error(errno.ECONNRESET)
     if answer != b"\0":

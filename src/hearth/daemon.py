@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import fcntl
 import gc
@@ -13,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from hearth.instance import Instance
@@ -27,6 +27,8 @@ __all__ = ["default_rundir", "serve"]
 log = logging.getLogger(__name__)
 
 _DRAIN_S = 10.0
+_LEAVE_S = 1.0
+_LOOK_S = 0.01
 _GC_THRESHOLD = 50_000  # tasks are no garbage: looking for cycles among a hundred thousand of them costs time
 
 
@@ -44,6 +46,8 @@ def serve(rundir: Path, owner: int | None) -> None:
     try:
         loop.run_until_complete(_serve(rundir, owner))
     finally:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_IGN)  # we are ending; one more must not cut the cleaning up short
         loop.close()
         os.close(lock)
         if owner is not None:
@@ -105,17 +109,16 @@ async def _serve(rundir: Path, owner: int | None) -> None:
     sys.stdout.flush()
     await stop.wait()
     log.info("draining: %d tasks are running", instance.running_tasks)
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(_drain(instance, hurry), _DRAIN_S)
+    instance.drain()
+    await _wait_while(lambda: instance.has_unfinished and not hurry.is_set(), _DRAIN_S)
+    await _wait_while(lambda: instance.has_leaving, _LEAVE_S)  # in a hurry, too, a service may clean up
     await instance.close()
 
 
-async def _drain(instance: Instance, hurry: asyncio.Event) -> None:
-    """Wait until no task is running and every answer has left, or there is no more time."""
-    instance.drain()
-    while instance.has_unfinished and not hurry.is_set():
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(hurry.wait(), 0.02)
+async def _wait_while(condition: Callable[[], bool], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while condition() and time.monotonic() < deadline:  # noqa: ASYNC110 it only runs while we end
+        await asyncio.sleep(_LOOK_S)
 
 
 def _watch_owner(owner: int, on_gone: Callable[[], None]) -> None:

@@ -19,6 +19,7 @@ from hearth.broker.router import Router
 from hearth.broker.server import Broker
 from hearth.broker.service import Service
 from hearth.engine.engine import Engine
+from hearth.engine.lifecycle import ExecutorState
 from hearth.flame.control import Control
 from hearth.flame.executors import Executors
 from hearth.flame.results import Results
@@ -52,7 +53,7 @@ class Instance:
         EventService(self.router)
         Service(self.router, "broker")
         self.provider = LocalProvider(folder=rundir / "executors", uri=self.uri, capacity=capacity)
-        flame = FlameService(self.broker, self.engine, self.uri)
+        self._flame = flame = FlameService(self.broker, self.engine, self.uri)
         Control(flame)
         Results(flame)
         TaskViews(flame)
@@ -71,8 +72,13 @@ class Instance:
 
     @property
     def has_unfinished(self) -> bool:
-        """Whether tasks run, or something is on its way to a client."""
-        return self.running_tasks > 0 or self.broker.has_unsent
+        """Whether tasks run, services leave, or something is on its way to a client."""
+        return self.running_tasks > 0 or self.has_leaving or self.broker.has_unsent
+
+    @property
+    def has_leaving(self) -> bool:
+        """Whether a service is being told that its session is over."""
+        return any(executor.state is ExecutorState.UNBINDING for executor in self.engine.state.executors.values())
 
     @property
     def running_tasks(self) -> int:
@@ -80,8 +86,9 @@ class Instance:
         return sum(session.running for session in self.engine.state.open_sessions.values())
 
     def drain(self) -> None:
-        """Give no more tasks to executors; those they have are finished."""
-        self.engine.state.is_draining = True
+        """Give no more tasks to executors; those they have are finished, and then they leave."""
+        self.engine.drain()
+        self._flame.something_happened()
 
     async def close(self) -> None:
         """End executors and connections, remove the socket."""

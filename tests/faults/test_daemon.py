@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.conftest import Daemon
+    from tests.conftest import Daemon, Place
 
 
 def on_a_thread(function: Callable[[], object]) -> Future[object]:
@@ -130,3 +132,32 @@ def test_tasks_of_a_client_that_was_killed_are_done(
     gate.open()
     assert list(session.watch_task(task.id, DEADLINE_S))[-1].output == b"through"
     session.close()
+
+
+def test_a_service_that_leaves_while_the_program_ends_may_finish(place: Place) -> None:
+    """Closing and ending at once: the private instance waits for on_session_leave."""
+    program = """
+import sys
+import flamepy
+flamepy.register_application("leaver", {"command": sys.executable, "arguments": [sys.argv[1]]})
+session = flamepy.create_session("leaver")
+session.invoke(b"x")
+session.close()
+"""
+    service = place.folder / "leaver.py"
+    service.write_text(
+        f"""
+import pathlib, threading
+import flamepy
+class Leaver(flamepy.FlameService):
+    def on_task_invoke(self, context):
+        return context.input
+    def on_session_leave(self):
+        threading.Event().wait(0.2)
+        pathlib.Path({str(place.folder / "left")!r}).touch()
+flamepy.run(Leaver())
+""",
+        encoding="utf-8",
+    )
+    subprocess.run([sys.executable, "-c", program, str(service)], env=place.environment(), check=True, timeout=FAULT_S)
+    assert (place.folder / "left").exists()

@@ -25,6 +25,7 @@ from flamepy.core.types import (
     short_name,
 )
 from flamepy.protocol import (
+    MAX_COMMON_DATA_BYTES,
     ApplicationInfo,
     ApplicationList,
     CreateSession,
@@ -154,6 +155,11 @@ def _spec_of(attrs: SessionAttributes) -> SessionSpec:
     if attrs.common_data is not None and not isinstance(attrs.common_data, bytes):
         raise FlameError(
             FlameErrorCode.INVALID_ARGUMENT, f"common_data must be bytes, got {type(attrs.common_data).__name__}"
+        )
+    if len(attrs.common_data or b"") > MAX_COMMON_DATA_BYTES:
+        raise FlameError(
+            FlameErrorCode.INVALID_ARGUMENT,
+            f"common_data has {len(attrs.common_data or b'')} bytes, at most {MAX_COMMON_DATA_BYTES} travel",
         )
     return SessionSpec(
         application=attrs.application,

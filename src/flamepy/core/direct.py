@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DirectLines"]
 
+_CONNECT_S = 10.0
 _KEPT = 8  # lines kept for later; more callers at once open their own and close them again
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -81,7 +82,7 @@ class _Line:
     """One connection, used by one thread at a time."""
 
     def __init__(self, uri: str) -> None:
-        self._socket = connect(uri)
+        self._socket = connect(uri, _CONNECT_S)
         self._session = Session()
         self._streams: dict[str, _Stream] = {}
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Link"]
 
 _T = TypeVar("_T")
+CONNECT_S = 10.0
+"""How long an instance may take to welcome us."""
+
 UNSENT_MAX_BYTES = 64 << 20
 """Beyond this, callers wait until the instance has taken some: a program that submits faster than the
 instance reads is slowed down instead of growing."""
@@ -85,7 +88,7 @@ class Link:
         self.uri = uri
         self.direct = DirectLines(uri)
         """For callers that wait for one task."""
-        self._socket = connect(uri)
+        self._socket = connect(uri, CONNECT_S)
         self._socket.setblocking(False)
         self._session = Session()
         self._lock = threading.Lock()

@@ -14,7 +14,7 @@ import msgspec
 from flamepy.core.convert import event_of, task_of, time_of
 from flamepy.core.errors import error_of, lost_error
 from flamepy.core.types import Event, FlameError, FlameErrorCode, SessionState, Task, TaskState
-from flamepy.protocol import ListTasks, SessionInfo, SubmitBatch, Submitted, TaskInfo, TaskList, TaskRef
+from flamepy.protocol import MAX_DATA_BYTES, ListTasks, SessionInfo, SubmitBatch, Submitted, TaskInfo, TaskList, TaskRef
 from flux.constants import FLUX_MATCHTAG_NONE
 
 if TYPE_CHECKING:
@@ -128,6 +128,11 @@ def _check_input(input_data: bytes) -> bytes:
     if not isinstance(input_data, bytes):
         raise FlameError(
             FlameErrorCode.INVALID_ARGUMENT, f"a task's input must be bytes, got {type(input_data).__name__}"
+        )
+    if len(input_data) > MAX_DATA_BYTES:
+        raise FlameError(
+            FlameErrorCode.INVALID_ARGUMENT,
+            f"a task's input has {len(input_data)} bytes, at most {MAX_DATA_BYTES} travel",
         )
     return input_data
 

@@ -60,7 +60,9 @@ class Engine:
     def step(self, now: float) -> list[Action]:
         """Close a batch: do what is due, match tasks and executors, and say what is to be done."""
         state = self.state
-        if not state.is_draining:
+        if state.is_draining:
+            self._dismiss_idle(now)
+        else:
             self._dispatch(now)
         state.tick(now)
         if state.is_placement_due and not state.is_draining:
@@ -68,6 +70,15 @@ class Engine:
             self._place(now)
         actions, state.actions = state.actions, []
         return actions
+
+    def drain(self) -> None:
+        """From the next step on begin nothing, and let executors go as they finish what they have."""
+        self.state.is_draining = True
+
+    def _dismiss_idle(self, now: float) -> None:
+        for executor in self.state.executors.values():
+            if not executor.in_flight:
+                self.executors.dismiss(executor, now)
 
     def _dispatch(self, now: float) -> None:
         """Before anything else: only what is idle after it is surplus, or has been idle for too long."""

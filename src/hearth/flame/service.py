@@ -46,7 +46,8 @@ class FlameService(Service):
         self._started = time.monotonic()
         self._utc_offset_s = time.time() - self._started
         self._carry_out: dict[type, Callable[[Any], None]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0
         self._is_dirty = False
         self.serve("status", no_payload, self._status)
         broker.before_write(self._finish_batch)
@@ -93,12 +94,12 @@ class FlameService(Service):
         if due is None:
             return
         loop = asyncio.get_running_loop()
-        when = loop.time() + max(0.0, due - self.now())
         if self._timer is not None:
-            if self._timer.when() <= when + 0.001:
+            if self._timer_due <= due:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(when, self._on_timer)
+        self._timer_due = due  # ours to keep: uvloop's handles do not all know when they are due
+        self._timer = loop.call_later(max(0.0, due - self.now()), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
