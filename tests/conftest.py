@@ -52,7 +52,7 @@ def act(verb: str, *arguments: object) -> bytes:
 
 
 @contextlib.contextmanager
-def refused(code: flamepy.FlameErrorCode, *texts: str) -> Iterator[None]:
+def expect_refusal(code: flamepy.FlameErrorCode, *texts: str) -> Iterator[None]:
     """What happens inside ends in a FlameError of that code, with all of these in its message."""
     with pytest.raises(flamepy.FlameError) as refusal:
         yield

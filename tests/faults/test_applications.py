@@ -8,7 +8,7 @@ import pytest
 
 import flamepy
 from flamepy import FlameErrorCode, SessionAttributes, SessionState, TaskState
-from tests.conftest import FAULT_S, NOTHING, act, actor_session, executors_of, refused, wait_until
+from tests.conftest import FAULT_S, NOTHING, act, actor_session, executors_of, expect_refusal, wait_until
 
 NOISY = "import sys; print('license expired', file=sys.stderr); sys.exit(3)"
 
@@ -36,7 +36,7 @@ def test_a_program_that_does_not_serve_fails_its_tasks_with_the_reason(
     client: flamepy.Connection, name: str, attributes: dict[str, object], texts: list[str]
 ) -> None:
     session = session_of(client, name, **attributes)
-    with refused(FlameErrorCode.INTERNAL, "failed to bind session", "gave up after 5/5 attempts", *texts):
+    with expect_refusal(FlameErrorCode.INTERNAL, "failed to bind session", "gave up after 5/5 attempts", *texts):
         session.run(b"x").result(FAULT_S)
     now = client.get_session(session.id)
     assert [event.code for event in now.events] == [1001] * 5 + [1002]
@@ -48,9 +48,9 @@ def test_a_program_that_does_not_serve_fails_its_tasks_with_the_reason(
 
 def test_tasks_that_come_later_fail_at_once(client: flamepy.Connection) -> None:
     session = session_of(client, "missing-too", command="no-such-command")
-    with refused(FlameErrorCode.INTERNAL, "no-such-command"):
+    with expect_refusal(FlameErrorCode.INTERNAL, "no-such-command"):
         session.run(b"x").result(FAULT_S)
-    with refused(FlameErrorCode.INTERNAL, "no-such-command"):
+    with expect_refusal(FlameErrorCode.INTERNAL, "no-such-command"):
         session.run(b"y").result(FAULT_S)
     task = session.create_task(b"z")
     last = list(session.watch_task(task.id, FAULT_S))[-1]
@@ -62,14 +62,14 @@ def test_tasks_that_come_later_fail_at_once(client: flamepy.Connection) -> None:
 def test_all_that_waits_fails_together(client: flamepy.Connection) -> None:
     session = session_of(client, "missing-three", command="no-such-command")
     for future in [session.run(b"x") for _ in range(100)]:
-        with refused(FlameErrorCode.INTERNAL, "no-such-command"):
+        with expect_refusal(FlameErrorCode.INTERNAL, "no-such-command"):
             future.result(FAULT_S)
     session.close()
 
 
 def test_a_service_that_cannot_enter_fails_with_its_own_text(client: flamepy.Connection) -> None:
     session = actor_session(client, act("fail", "no weights found"))
-    with refused(FlameErrorCode.INTERNAL, "on_session_enter failed: ValueError: no weights found"):
+    with expect_refusal(FlameErrorCode.INTERNAL, "on_session_enter failed: ValueError: no weights found"):
         session.run(b"x").result(FAULT_S)
     first = client.get_session(session.id).events[0]
     assert first.code == 1001
@@ -85,7 +85,7 @@ def test_a_service_that_ends_while_entering_fails_with_how_it_ended(
     client: flamepy.Connection, verb: tuple[str, object], text: str
 ) -> None:
     session = actor_session(client, act(*verb))
-    with refused(FlameErrorCode.INTERNAL, "failed to bind session", text):
+    with expect_refusal(FlameErrorCode.INTERNAL, "failed to bind session", text):
         session.run(b"x").result(FAULT_S)
     session.close()
 
@@ -102,7 +102,7 @@ def test_a_session_can_be_closed_while_its_application_still_tries(client: flame
 
 def test_a_new_session_works_after_the_application_was_repaired(client: flamepy.Connection) -> None:
     session = session_of(client, "repaired", command="no-such-command")
-    with refused(FlameErrorCode.INTERNAL, "no-such-command"):
+    with expect_refusal(FlameErrorCode.INTERNAL, "no-such-command"):
         session.run(b"x").result(FAULT_S)
     session.close()
     client.unregister_application("repaired")

@@ -14,7 +14,7 @@ import pytest
 
 import flamepy
 from flamepy import FlameErrorCode
-from tests.conftest import DEADLINE_S, FAULT_S, Gate, act, actor_session, refused, wait_until
+from tests.conftest import DEADLINE_S, FAULT_S, Gate, act, actor_session, expect_refusal, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,14 +55,14 @@ def test_everyone_who_waits_is_told_that_the_daemon_is_gone(
     own_daemon.kill()
     ends: list[Future[Any]] = [*futures, *waiting]
     for told in ends:
-        with refused(FlameErrorCode.INTERNAL, own_daemon.uri, "is lost"):
+        with expect_refusal(FlameErrorCode.INTERNAL, own_daemon.uri, "is lost"):
             told.result(FAULT_S)
     for use in (session.run, session.invoke, session.create_task):
-        with refused(FlameErrorCode.INTERNAL, "is lost"):
+        with expect_refusal(FlameErrorCode.INTERNAL, "is lost"):
             use(b"x")
-    with refused(FlameErrorCode.INTERNAL, "is lost"):
+    with expect_refusal(FlameErrorCode.INTERNAL, "is lost"):
         session.close()
-    with refused(FlameErrorCode.INVALID_CONFIG, "no instance answers"):
+    with expect_refusal(FlameErrorCode.INVALID_CONFIG, "no instance answers"):
         own_daemon.connect()
 
 
@@ -99,7 +99,7 @@ def test_sigterm_lets_the_running_task_finish(own_daemon: Daemon, own_client: fl
     wait_until(lambda: "draining" in own_daemon.log(), "the daemon drains")
     gate.open()
     assert running.result(FAULT_S) == b"through"
-    with refused(FlameErrorCode.INTERNAL, "is lost"):
+    with expect_refusal(FlameErrorCode.INTERNAL, "is lost"):
         waiting.result(FAULT_S)
     assert own_daemon.process.wait(FAULT_S) == 0
 
@@ -111,7 +111,7 @@ def test_a_second_sigterm_stops_at_once(own_daemon: Daemon, own_client: flamepy.
     own_daemon.signal(signal.SIGTERM)
     wait_until(lambda: "draining" in own_daemon.log(), "the daemon drains")
     own_daemon.signal(signal.SIGTERM)
-    with refused(FlameErrorCode.INTERNAL, "was killed by SIGKILL"):
+    with expect_refusal(FlameErrorCode.INTERNAL, "was killed by SIGKILL"):
         running.result(FAULT_S)
     assert own_daemon.process.wait(FAULT_S) == 0
     own_daemon.place.wait_until_empty(FAULT_S)

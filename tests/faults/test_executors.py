@@ -10,7 +10,7 @@ import pytest
 
 import flamepy
 from flamepy import FlameErrorCode, TaskState
-from tests.conftest import DEADLINE_S, FAULT_S, Gate, act, executors_of, refused, wait_until
+from tests.conftest import DEADLINE_S, FAULT_S, Gate, act, executors_of, expect_refusal, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def pids(session: flamepy.Session) -> list[int]:
 def test_a_service_that_ends_its_process_fails_that_task_only(session: flamepy.Session, task: bytes, text: str) -> None:
     assert session.run(b"before").result(FAULT_S) == b"before"
     [before] = pids(session)
-    with refused(FlameErrorCode.INTERNAL, "executor", text):
+    with expect_refusal(FlameErrorCode.INTERNAL, "executor", text):
         session.run(task).result(FAULT_S)
     assert session.run(b"after").result(FAULT_S) == b"after"
     [after] = pids(session)
@@ -46,7 +46,7 @@ def test_a_service_that_ends_its_process_fails_that_task_only(session: flamepy.S
 def test_a_service_that_dies_at_every_task_fails_each_of_them(session: flamepy.Session) -> None:
     futures = [session.run(act("die")) for _ in range(8)]
     for future in futures:
-        with refused(FlameErrorCode.INTERNAL, "was killed by SIGKILL"):
+        with expect_refusal(FlameErrorCode.INTERNAL, "was killed by SIGKILL"):
             future.result(DEADLINE_S)
     assert session.run(b"after").result(FAULT_S) == b"after"
 
@@ -57,7 +57,7 @@ def test_a_killed_executor_fails_its_task_and_the_others_go_on(new_session: NewS
     pid = gate.wait_until_reached()
     others = [session.run(b"%d" % number) for number in range(50)]
     os.kill(pid, signal.SIGKILL)
-    with refused(FlameErrorCode.INTERNAL, "was killed by SIGKILL"):
+    with expect_refusal(FlameErrorCode.INTERNAL, "was killed by SIGKILL"):
         doomed.result(FAULT_S)
     assert [other.result(FAULT_S) for other in others] == [b"%d" % number for number in range(50)]
 
@@ -101,7 +101,7 @@ def test_one_deadly_task_among_many_is_the_only_one_that_fails(session: flamepy.
     futures = [session.run(task) for task in tasks]
     for number, future in enumerate(futures):
         if number == 150:
-            with refused(FlameErrorCode.INTERNAL, "was killed by SIGKILL"):
+            with expect_refusal(FlameErrorCode.INTERNAL, "was killed by SIGKILL"):
                 future.result(DEADLINE_S)
         else:
             assert future.result(DEADLINE_S) == tasks[number]

@@ -25,7 +25,7 @@ from flamepy import (
 )
 from flamepy.core import FlameClientTls
 from flamepy.core.results import ResultStream
-from tests.conftest import NOTHING, act, refused, register_actor
+from tests.conftest import NOTHING, act, expect_refusal, register_actor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
     ],
 )
 def test_an_address_where_nobody_is_is_refused(address: str, text: str) -> None:
-    with refused(FlameErrorCode.INVALID_CONFIG, text):
+    with expect_refusal(FlameErrorCode.INVALID_CONFIG, text):
         flamepy.connect(address)
 
 
 def test_a_local_socket_takes_no_tls(shared_daemon: Daemon) -> None:
-    with refused(FlameErrorCode.INVALID_CONFIG, "takes no TLS"):
+    with expect_refusal(FlameErrorCode.INVALID_CONFIG, "takes no TLS"):
         flamepy.connect(shared_daemon.uri, FlameClientTls())
 
 
@@ -64,7 +64,7 @@ def test_a_peer_that_hangs_up_at_once_is_no_instance(tmp_path: Path) -> None:
         listener.listen()
         host = threading.Thread(target=lambda: listener.accept()[0].close())
         host.start()
-        with refused(FlameErrorCode.INVALID_CONFIG, "no instance answers"):
+        with expect_refusal(FlameErrorCode.INVALID_CONFIG, "no instance answers"):
             flamepy.connect(f"local://{tmp_path / 'socket'}")
         host.join()
 
@@ -78,7 +78,7 @@ def test_everything_on_a_closed_connection_is_refused(shared_daemon: Daemon) -> 
     with contextlib.suppress(flamepy.FlameError):
         waiting.result(5)
     for use in (connection.list_sessions, lambda: session.run(b"x"), lambda: session.invoke(b"x"), session.close):
-        with refused(FlameErrorCode.INTERNAL, shared_daemon.uri, "is lost: the connection was closed"):
+        with expect_refusal(FlameErrorCode.INTERNAL, shared_daemon.uri, "is lost: the connection was closed"):
             use()
 
 
@@ -143,13 +143,14 @@ def test_an_unknown_attribute_is_a_type_error(client: flamepy.Connection) -> Non
 
 @pytest.mark.parametrize("name", ["", "a/b", "a\\b", ".a", "-a", "a..b", "a b", "ä", "a" * 254, "a\n"])
 def test_a_name_out_of_bounds_is_refused(client: flamepy.Connection, name: str) -> None:
-    with refused(FlameErrorCode.INVALID_ARGUMENT, "application name", "is not allowed"):
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, "application name", "is not allowed"):
         client.register_application(name, {})
 
 
 @pytest.mark.parametrize("name", ["a", "A-b_c.d", "0", "a" * 253, "_x"])
 def test_a_name_within_bounds_is_taken(client: flamepy.Connection, name: str) -> None:
     client.register_application(name, {})
+    assert client.get_application(name) is not None
     client.unregister_application(name)
 
 
@@ -166,29 +167,29 @@ def test_a_name_within_bounds_is_taken(client: flamepy.Connection, name: str) ->
     ],
 )
 def test_an_attribute_out_of_bounds_is_refused(client: flamepy.Connection, attributes: Any, text: str) -> None:
-    with refused(FlameErrorCode.INVALID_ARGUMENT, text):
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, text):
         client.register_application("wrong", attributes)
     assert client.get_application("wrong") is None
 
 
 def test_a_name_in_use_is_refused(client: flamepy.Connection) -> None:
-    with refused(FlameErrorCode.ALREADY_EXISTS, "'actor' is already registered"):
+    with expect_refusal(FlameErrorCode.ALREADY_EXISTS, "'actor' is already registered"):
         client.register_application("actor", {})
 
 
 def test_an_application_in_use_stays(client: flamepy.Connection) -> None:
     register_actor(client, "in-use")
     session = client.create_session(SessionAttributes("in-use"))
-    with refused(FlameErrorCode.INVALID_STATE, "has open sessions", session.id):
+    with expect_refusal(FlameErrorCode.INVALID_STATE, "has open sessions", session.id):
         client.unregister_application("in-use")
     session.close()
     client.unregister_application("in-use")
-    with refused(FlameErrorCode.NOT_FOUND, session.id):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, session.id):
         client.get_session(session.id)
 
 
 def test_an_unknown_application_cannot_be_unregistered(client: flamepy.Connection) -> None:
-    with refused(FlameErrorCode.NOT_FOUND, "'nothing' not found"):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, "'nothing' not found"):
         client.unregister_application("nothing")
 
 
@@ -282,36 +283,37 @@ def test_opening_with_another_spec_is_refused_with_the_field(
 ) -> None:
     spec: dict[str, Any] = {"application": "actor", "max_instances": 5}
     session = client.create_session(SessionAttributes(**spec))
-    with refused(FlameErrorCode.INVALID_ARGUMENT, "spec mismatch", field):
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, "spec mismatch", field):
         client.open_session(session.id, SessionAttributes(**(spec | other)))
     session.close()
 
 
 def test_the_default_resources_may_be_spelt_out(client: flamepy.Connection) -> None:
     session = client.open_session("spelt out", SessionAttributes("actor"))
-    client.open_session("spelt out", SessionAttributes("actor", resreq=ResourceRequirement(1, 1 << 30, 0)))
+    same = client.open_session("spelt out", SessionAttributes("actor", resreq=ResourceRequirement(1, 1 << 30, 0)))
+    assert same.creation_time == session.creation_time
     session.close()
 
 
 def test_opening_what_is_not_there_needs_a_spec(client: flamepy.Connection) -> None:
-    with refused(FlameErrorCode.NOT_FOUND, "'missing' not found"):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, "'missing' not found"):
         client.open_session("missing")
 
 
 def test_a_closed_session_never_reopens(client: flamepy.Connection) -> None:
     client.create_session(SessionAttributes("actor", id="over")).close()
     for spec in (None, SessionAttributes("actor")):
-        with refused(FlameErrorCode.INVALID_ARGUMENT, "not open"):
+        with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, "not open"):
             client.open_session("over", spec)
 
 
 def test_an_id_in_use_is_refused(session: flamepy.Session) -> None:
-    with refused(FlameErrorCode.ALREADY_EXISTS, session.id, "already exists"):
+    with expect_refusal(FlameErrorCode.ALREADY_EXISTS, session.id, "already exists"):
         session.connection.create_session(SessionAttributes("actor", id=session.id))
 
 
 def test_an_unknown_application_has_no_sessions(client: flamepy.Connection) -> None:
-    with refused(FlameErrorCode.NOT_FOUND, "application 'nothing' not found"):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, "application 'nothing' not found"):
         client.create_session(SessionAttributes("nothing"))
 
 
@@ -319,7 +321,7 @@ def test_an_unknown_application_has_no_sessions(client: flamepy.Connection) -> N
 def test_an_unknown_session_is_not_found(
     client: flamepy.Connection, use: Callable[[flamepy.Connection, str], object]
 ) -> None:
-    with refused(FlameErrorCode.NOT_FOUND, "session 'missing' not found"):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, "session 'missing' not found"):
         use(client, "missing")
 
 
@@ -343,7 +345,7 @@ def test_an_unknown_session_is_not_found(
 )
 def test_a_session_out_of_bounds_is_refused(client: flamepy.Connection, attributes: dict[str, Any], text: str) -> None:
     known = len(client.list_sessions())
-    with refused(FlameErrorCode.INVALID_ARGUMENT, text):
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, text):
         client.create_session(SessionAttributes(**({"application": "actor"} | attributes)))
     assert len(client.list_sessions()) == known
 

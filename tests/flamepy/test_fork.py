@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import flamepy
 from flamepy import FlameErrorCode
-from tests.conftest import DEADLINE_S, actor_session, refused
+from tests.conftest import DEADLINE_S, actor_session, expect_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def test_the_child_is_told_that_the_connection_is_the_parent_s(session: flamepy.
             session.close,
         )
         for use in uses:
-            with refused(FlameErrorCode.INVALID_STATE, "made before a fork; connect again in the child"):
+            with expect_refusal(FlameErrorCode.INVALID_STATE, "made before a fork; connect again in the child"):
                 use()
         session.connection.close()
 
@@ -67,7 +67,7 @@ def test_a_connection_that_was_closed_before_does_not_matter(shared_daemon: Daem
         connection.close()
 
     def child() -> None:
-        with refused(FlameErrorCode.INVALID_STATE, "made before a fork"):
+        with expect_refusal(FlameErrorCode.INVALID_STATE, "made before a fork"):
             session.connection.list_sessions()
 
     assert in_a_child(child) == 0

@@ -15,7 +15,7 @@ import pytest
 import flamepy
 from flamepy import FlameErrorCode, SessionAttributes
 from flamepy.protocol import MAX_DATA_BYTES
-from tests.conftest import DEADLINE_S, FAULT_S, act, actor_session, refused, wait_until
+from tests.conftest import DEADLINE_S, FAULT_S, act, actor_session, expect_refusal, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +189,7 @@ def test_a_callback_that_would_wait_for_its_own_thread_is_refused(
     future = session.run(gate.task)
     future.add_done_callback(on_done)
     gate.open()
-    with refused(FlameErrorCode.INVALID_STATE, "from a future's callback"):
+    with expect_refusal(FlameErrorCode.INVALID_STATE, "from a future's callback"):
         told.result(FAULT_S)
     assert session.invoke(b"next") == b"next"
 
@@ -221,7 +221,7 @@ def test_a_callback_that_exits_fails_those_who_wait_on_its_connection(
         assert future.result(DEADLINE_S) == b"through"
         with contextlib.suppress(flamepy.FlameError):
             assert waiting.result(FAULT_S) == b"x"
-        with refused(FlameErrorCode.INTERNAL, "is lost"):
+        with expect_refusal(FlameErrorCode.INTERNAL, "is lost"):
             doomed.list_sessions()
 
 
@@ -231,7 +231,7 @@ def test_closing_cancels_what_waits(client: flamepy.Connection) -> None:
     futures = [session.run(b"x") for _ in range(10)]
     session.close()
     for future in futures:
-        with refused(FlameErrorCode.INVALID_STATE, "cancelled"):
+        with expect_refusal(FlameErrorCode.INVALID_STATE, "cancelled"):
             future.result(FAULT_S)
     assert client.get_session(session.id).cancelled == 10
     client.unregister_application("stuck")
@@ -240,7 +240,7 @@ def test_closing_cancels_what_waits(client: flamepy.Connection) -> None:
 def test_closing_while_a_task_runs_is_refused_and_changes_nothing(session: flamepy.Session, gate: Gate) -> None:
     running, waiting = session.run(gate.task), session.run(b"x")
     gate.wait_until_reached()
-    with refused(FlameErrorCode.INVALID_STATE, "Cannot close session with running tasks"):
+    with expect_refusal(FlameErrorCode.INVALID_STATE, "Cannot close session with running tasks"):
         session.close()
     gate.open()
     assert (running.result(DEADLINE_S), waiting.result(DEADLINE_S)) == (b"through", b"x")
@@ -250,7 +250,7 @@ def test_after_closing_nothing_is_taken(session: flamepy.Session) -> None:
     session.invoke(b"x")
     session.close()
     for use in (session.run, session.invoke, session.create_task):
-        with refused(FlameErrorCode.INVALID_STATE, session.id, "is closed"):
+        with expect_refusal(FlameErrorCode.INVALID_STATE, session.id, "is closed"):
             use(b"x")
 
 
@@ -259,11 +259,11 @@ def test_a_session_that_another_client_closed_takes_nothing(shared_daemon: Daemo
     with contextlib.closing(shared_daemon.connect()) as other:
         other.close_session(session.id)
         got = other.get_session(session.id)
-        with refused(FlameErrorCode.INVALID_STATE, "is closed"):
+        with expect_refusal(FlameErrorCode.INVALID_STATE, "is closed"):
             got.run(b"x").result(FAULT_S)
-    with refused(FlameErrorCode.INVALID_STATE, "is closed"):
+    with expect_refusal(FlameErrorCode.INVALID_STATE, "is closed"):
         session.run(b"x").result(FAULT_S)
-    with refused(FlameErrorCode.INVALID_STATE, "is closed"):
+    with expect_refusal(FlameErrorCode.INVALID_STATE, "is closed"):
         session.invoke(b"x")
 
 
@@ -291,6 +291,6 @@ def test_threads_that_close_and_run_at_once_end_all(client: flamepy.Connection) 
 def test_more_than_a_message_holds_is_refused_before_it_is_sent(session: flamepy.Session) -> None:
     too_much = bytes(MAX_DATA_BYTES + 1)  # untouched pages: it costs no memory
     for submit in (session.run, session.invoke, session.create_task):
-        with refused(FlameErrorCode.INVALID_ARGUMENT, "at most"):
+        with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, "at most"):
             submit(too_much)
     assert session.invoke(b"next") == b"next"

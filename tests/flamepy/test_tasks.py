@@ -10,7 +10,7 @@ import pytest
 
 import flamepy
 from flamepy import FlameErrorCode, SessionAttributes, SessionState, TaskState
-from tests.conftest import DEADLINE_S, act, refused, wait_until
+from tests.conftest import DEADLINE_S, act, expect_refusal, wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import Daemon, Gate, NewSession
@@ -138,17 +138,17 @@ def test_a_watcher_whose_client_left_harms_nobody(shared_daemon: Daemon, session
 @pytest.mark.parametrize("task_id", ["0", "2", "-1", "999999999999", "9" * 40])
 def test_an_unknown_task_is_not_found(session: flamepy.Session, task_id: str) -> None:
     session.invoke(b"the only one")
-    with refused(FlameErrorCode.NOT_FOUND, f"task {task_id} not found", session.id):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, f"task {task_id} not found", session.id):
         session.get_task(task_id)
-    with refused(FlameErrorCode.NOT_FOUND, f"task {task_id} not found", session.id):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, f"task {task_id} not found", session.id):
         next(session.watch_task(task_id, timeout=DEADLINE_S))
 
 
 @pytest.mark.parametrize("task_id", ["", "one", "1.0", "0x1"])
 def test_a_task_id_that_is_no_number_is_refused(session: flamepy.Session, task_id: str) -> None:
-    with refused(FlameErrorCode.INVALID_ARGUMENT, f"task id {task_id!r} is not a number"):
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, f"task id {task_id!r} is not a number"):
         session.get_task(task_id)
-    with refused(FlameErrorCode.INVALID_ARGUMENT, f"task id {task_id!r} is not a number"):
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, f"task id {task_id!r} is not a number"):
         session.watch_task(task_id)
 
 
@@ -156,15 +156,15 @@ def test_nothing_is_found_in_a_session_that_is_gone(own_client: flamepy.Connecti
     session = own_client.create_session(SessionAttributes("actor"))
     session.close()
     own_client.unregister_application("actor")
-    with refused(FlameErrorCode.NOT_FOUND, session.id):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, session.id):
         session.get_task("1")
-    with refused(FlameErrorCode.NOT_FOUND, session.id):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, session.id):
         next(session.watch_task("1"))
-    with refused(FlameErrorCode.NOT_FOUND, session.id):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, session.id):
         next(session.list_tasks())
-    with refused(FlameErrorCode.NOT_FOUND, session.id):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, session.id):
         session.create_task(b"x")
-    with refused(FlameErrorCode.NOT_FOUND, session.id):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, session.id):
         session.close()
 
 
@@ -229,7 +229,7 @@ def test_a_session_closes_as_soon_as_the_watcher_knows(client: flamepy.Connectio
 @pytest.mark.parametrize("wrong", [None, "text", bytearray(b"x"), memoryview(b"x"), 5])
 def test_an_input_that_is_no_bytes_is_refused_at_once(session: flamepy.Session, wrong: bytes) -> None:
     for use in (session.create_task, session.run, session.invoke):
-        with refused(FlameErrorCode.INVALID_ARGUMENT, "must be bytes, got", type(wrong).__name__):
+        with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, "must be bytes, got", type(wrong).__name__):
             use(wrong)
     assert session.connection.get_session(session.id).pending == 0
 

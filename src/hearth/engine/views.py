@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from flamepy.core.types import ApplicationState, TaskState
 from flamepy.protocol import (
     ApplicationInfo,
@@ -39,7 +41,7 @@ def session_info(session: Session) -> SessionInfo:
         state=session.state,
         creation_time_ms=milliseconds(session.created),
         completion_time_ms=None if session.completed is None else milliseconds(session.completed),
-        spec=session.spec,
+        spec=msgspec.structs.replace(session.spec, resreq=session.resources.requirement()),
         pending=len(session.pending),
         running=session.running,
         succeed=session.succeed,

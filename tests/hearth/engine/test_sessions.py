@@ -20,7 +20,7 @@ from hearth.engine.views import session_context_info, session_info, task_info
 from tests.hearth.engine.driver import GIB, Habits, World, make_spec
 
 
-def refused(code: FlameErrorCode, text: str) -> Any:
+def expect_refusal(code: FlameErrorCode, text: str) -> Any:
     """Like pytest.raises for a FlameError of that code whose text has the text in it."""
     return pytest.raises(FlameError, match=text, check=lambda error: error.code is code)
 
@@ -34,22 +34,23 @@ def test_a_new_session_is_open_and_empty() -> None:
     assert (info.session, info.state, info.completion_time_ms) == ("s", SessionState.OPEN, None)
     assert (info.pending, info.running, info.succeed, info.failed, info.cancelled) == (0, 0, 0, 0, 0)
     assert info.creation_time_ms == round(world.now * 1000)
-    assert info.spec == make_spec(common_data=b"\x80", max_instances=3)
+    # what it did not ask for is told as what it gets
+    assert info.spec == make_spec(common_data=b"\x80", max_instances=3, resreq=ResourceRequirement(1, 1 << 30, 0))
     assert not info.events
 
 
 def test_a_session_of_an_unknown_application_is_not_found() -> None:
-    with refused(FlameErrorCode.NOT_FOUND, "application 'ghost' not found"):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, "application 'ghost' not found"):
         World().session("s", "ghost")
 
 
 def test_a_session_id_is_given_once() -> None:
     world = World()
     world.session()
-    with refused(FlameErrorCode.ALREADY_EXISTS, "session 's' already exists"):
+    with expect_refusal(FlameErrorCode.ALREADY_EXISTS, "session 's' already exists"):
         world.session()
     world.close()
-    with refused(FlameErrorCode.ALREADY_EXISTS, "session 's' already exists"):
+    with expect_refusal(FlameErrorCode.ALREADY_EXISTS, "session 's' already exists"):
         world.session()
 
 
@@ -65,18 +66,18 @@ def test_a_session_id_is_given_once() -> None:
 )
 def test_a_spec_out_of_bounds_is_an_invalid_argument(spec: dict[str, object], text: str) -> None:
     world = World()
-    with refused(FlameErrorCode.INVALID_ARGUMENT, text):
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, text):
         world.session(**spec)  # type: ignore[arg-type]  # all of them are fields of the spec
     assert not world.engine.state.sessions
 
 
 def test_an_empty_session_id_is_an_invalid_argument() -> None:
-    with refused(FlameErrorCode.INVALID_ARGUMENT, "its id is empty"):
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, "its id is empty"):
         World().session("")
 
 
 def test_batch_size_two_is_accepted() -> None:
-    World().session(batch_size=2, min_instances=2)
+    assert World().session(batch_size=2, min_instances=2).wanted == 2
 
 
 def test_an_instance_learns_its_session_application_and_common_data() -> None:
@@ -104,7 +105,7 @@ def test_opening_an_unknown_session_makes_it_if_there_is_a_spec() -> None:
 
 
 def test_opening_an_unknown_session_without_a_spec_is_not_found() -> None:
-    with refused(FlameErrorCode.NOT_FOUND, "not found"):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, "not found"):
         World().engine.sessions.open("s", None, 1.0)
 
 
@@ -113,7 +114,7 @@ def test_a_closed_session_never_reopens() -> None:
     world.session()
     world.close()
     for spec in (None, make_spec()):
-        with refused(FlameErrorCode.INVALID_ARGUMENT, "not open"):
+        with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, "not open"):
             world.engine.sessions.open("s", spec, world.now)
 
 
@@ -132,7 +133,7 @@ def test_opening_with_another_spec_names_the_field(field: str, value: object) ->
     world.register("other")
     world.session(min_instances=1, max_instances=2)
     spec: dict[str, Any] = {"application": "app", "min_instances": 1, "max_instances": 2, field: value}
-    with refused(FlameErrorCode.INVALID_ARGUMENT, f"spec mismatch: {field} is .*, asked for "):
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, f"spec mismatch: {field} is .*, asked for "):
         world.engine.sessions.open("s", make_spec(**spec), world.now)
 
 
@@ -159,7 +160,7 @@ def test_closing_is_refused_while_a_task_runs_and_changes_nothing() -> None:
     stream = world.stream()
     world.submit(3, stream=stream)
     world.run_until(lambda: session.running == 1)
-    with refused(FlameErrorCode.INVALID_STATE, "Cannot close session with running tasks"):
+    with expect_refusal(FlameErrorCode.INVALID_STATE, "Cannot close session with running tasks"):
         world.close()
     assert session.state is SessionState.OPEN
     assert (len(session.pending), session.running, session.cancelled) == (2, 1, 0)
@@ -192,7 +193,7 @@ def test_closing_again_keeps_the_first_completion_time() -> None:
 
 
 def test_closing_an_unknown_session_is_not_found() -> None:
-    with refused(FlameErrorCode.NOT_FOUND, "'ghost' not found"):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, "'ghost' not found"):
         World().close("ghost")
 
 
@@ -210,7 +211,7 @@ def test_a_closed_session_opens_no_stream() -> None:
     world = World()
     world.session()
     world.close()
-    with refused(FlameErrorCode.INVALID_STATE, "closed"):
+    with expect_refusal(FlameErrorCode.INVALID_STATE, "closed"):
         world.stream()
 
 
@@ -235,12 +236,12 @@ def test_a_proper_name_is_registered(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "x" * 254, "a..b", "a/b", "a\\b", ".a", "-a", "é", "a b", "a\n"])
 def test_an_improper_name_is_an_invalid_argument(name: str) -> None:
-    with refused(FlameErrorCode.INVALID_ARGUMENT, "is not allowed"):
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, "is not allowed"):
         World().register(name)
 
 
 def test_registering_again_is_already_exists() -> None:
-    with refused(FlameErrorCode.ALREADY_EXISTS, "'app' is already registered"):
+    with expect_refusal(FlameErrorCode.ALREADY_EXISTS, "'app' is already registered"):
         World().register("app")
 
 
@@ -257,14 +258,16 @@ def test_registering_again_is_already_exists() -> None:
 )
 def test_a_bad_attribute_is_an_invalid_argument(attributes: ApplicationAttributes, text: str) -> None:
     world = World()
-    with refused(FlameErrorCode.INVALID_ARGUMENT, text):
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, text):
         world.register("b", attributes)
-    with refused(FlameErrorCode.NOT_FOUND, "'b'"):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, "'b'"):
         world.engine.applications.get("b")
 
 
 def test_an_empty_working_directory_is_none() -> None:
-    World().register("b", ApplicationAttributes(working_directory="", schema=ApplicationSchema(input='{"a": 1}')))
+    world = World()
+    world.register("b", ApplicationAttributes(working_directory="", schema=ApplicationSchema(input='{"a": 1}')))
+    assert world.engine.applications.get("b").attributes.working_directory == ""
 
 
 def test_applications_are_listed_by_name() -> None:
@@ -279,7 +282,7 @@ def test_unregistering_is_refused_while_sessions_are_open() -> None:
     world.session("one")
     world.session("two")
     world.close("one")
-    with refused(FlameErrorCode.INVALID_STATE, "open sessions.*two"):
+    with expect_refusal(FlameErrorCode.INVALID_STATE, "open sessions.*two"):
         world.engine.sessions.unregister_application("app")
     assert set(world.engine.state.sessions) == {"one", "two"}
 
@@ -294,14 +297,14 @@ def test_unregistering_takes_the_closed_sessions_along() -> None:
     world.settle()
     assert not world.engine.state.sessions
     assert world.engine.tasks.held_bytes == 0
-    with refused(FlameErrorCode.NOT_FOUND, "'app' not found"):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, "'app' not found"):
         world.engine.applications.get("app")
     world.run(30.0)
     assert not world.alive
 
 
 def test_unregistering_an_unknown_application_is_not_found() -> None:
-    with refused(FlameErrorCode.NOT_FOUND, "'ghost' not found"):
+    with expect_refusal(FlameErrorCode.NOT_FOUND, "'ghost' not found"):
         World().engine.sessions.unregister_application("ghost")
 
 
