@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flamepy.core.types import ApplicationAttributes, Shim
 from hearth import __version__
+from hearth.broker.attribute_table import CONSTANT, PLAIN
 from hearth.broker.attributes import Attributes, AttributeService
 from hearth.broker.credentials import Access
 from hearth.broker.events import EventService
@@ -97,21 +98,22 @@ class Instance:
 
 
 def _attributes(rundir: Path, uri: str, broker_uuid: str, host: str) -> Attributes:
+    """What is so here, over what is so on every broker of one node."""
     return Attributes(
         immutable={
-            "rank": "0",
-            "size": "1",
+            **CONSTANT,
             "local-uri": uri,
             "security.owner": str(os.getuid()),
-            "instance-level": "0",
-            "jobid-path": "/",
             "hostlist": host,
             "hostname": host,
             "broker.pid": str(os.getpid()),
             "broker.uuid": broker_uuid,
             "broker.starttime": f"{time.time():.2f}",
-            "broker.mapping": "[[0,1,1,1]]",
-            "broker.boot-method": "single",
         },
-        plain={"version": f"{FLUX_VERSION}-hearth-{__version__}", "rundir": str(rundir)},
+        plain={
+            **PLAIN,
+            "version": f"{FLUX_VERSION}-hearth-{__version__}",
+            "rundir": str(rundir),
+            "statedir": str(rundir),
+        },
     )
