@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -16,6 +17,7 @@ from hearth.broker.attribute_table import CONSTANT, PLAIN
 from hearth.broker.attributes import Attributes, AttributeService
 from hearth.broker.credentials import Access
 from hearth.broker.events import EventService
+from hearth.broker.log import LogService
 from hearth.broker.router import Router
 from hearth.broker.server import Broker
 from hearth.broker.service import Service
@@ -50,9 +52,7 @@ class Instance:
         capacity = machine_capacity()
         host = socket.gethostname()
         self.engine = Engine(capacity, executor_prefix=self.router.uuid[:8], host=host)
-        AttributeService(self.router, _attributes(rundir, self.uri, self.router.uuid, host))
-        EventService(self.router)
-        Service(self.router, "broker")
+        self._serve_clients(_attributes(rundir, self.uri, self.router.uuid, host))
         self.provider = LocalProvider(folder=rundir / "executors", uri=self.uri, capacity=capacity)
         self._flame = flame = FlameService(self.broker, self.engine, self.uri)
         Control(flame)
@@ -61,6 +61,13 @@ class Instance:
         Executors(flame, self.provider)
         self._register_builtin_applications()
         self.broker.listen(rundir / "local-0")
+
+    def _serve_clients(self, attributes: Attributes) -> None:
+        """What every Flux client may expect of a broker."""
+        AttributeService(self.router, attributes)
+        EventService(self.router)
+        LogService(self.router, attributes, _show)
+        Service(self.router, "broker")
 
     def _register_builtin_applications(self) -> None:
         flmping = ApplicationAttributes(
@@ -95,6 +102,12 @@ class Instance:
         """End executors and connections, remove the socket."""
         await self.provider.close()
         self.broker.close()
+
+
+def _show(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads our stderr; whoever logs need not know
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def _attributes(rundir: Path, uri: str, broker_uuid: str, host: str) -> Attributes:
