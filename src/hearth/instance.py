@@ -15,12 +15,15 @@ from flamepy.core.types import ApplicationAttributes, Shim
 from hearth import __version__
 from hearth.broker.attribute_table import CONSTANT, PLAIN
 from hearth.broker.attributes import Attributes, AttributeService
+from hearth.broker.config import ConfigService
 from hearth.broker.credentials import Access
 from hearth.broker.events import EventService
+from hearth.broker.groups import GroupsService
 from hearth.broker.log import LogService
 from hearth.broker.router import Router
 from hearth.broker.server import Broker
 from hearth.broker.service import Service
+from hearth.broker.state_machine import StateMachineService
 from hearth.engine.engine import Engine
 from hearth.engine.lifecycle import ExecutorState
 from hearth.flame.control import Control
@@ -67,6 +70,10 @@ class Instance:
         AttributeService(self.router, attributes)
         EventService(self.router)
         LogService(self.router, attributes, _show)
+        ConfigService(self.router)
+        GroupsService(self.router)
+        started = time.monotonic()
+        StateMachineService(self.router, lambda: time.monotonic() - started)
         Service(self.router, "broker")
 
     def _register_builtin_applications(self) -> None:

@@ -30,8 +30,6 @@ NOT_OURS = {
     "service-add-bad-names": "its first name is taken by the key-value store",
     "job-submit-wait": "there is no job manager",
     "job-cancel": "there is no job manager",
-    "state-and-groups": "there are no states and groups yet",
-    "config": "there is no configuration yet",
     "auth-denied": "needs a client with another uid",
     "guest-attr-set-eperm": "needs a client with another uid",
     "guest-service-names": "needs a client with another uid",

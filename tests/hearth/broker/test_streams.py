@@ -66,3 +66,11 @@ def test_streams_may_be_taken_out_on_the_way() -> None:
     for request in streams:
         streams.take(request, request.aux2)
     assert len(streams) == 0
+
+
+def test_streams_are_found_by_their_subject() -> None:
+    streams = Streams()
+    streams.open(stream("a", 1), "x")
+    streams.open(stream("a", 2), "y")
+    assert [request.aux2 for request in streams.about("y")] == [2]
+    assert streams.about("") == []
