@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -15,14 +16,18 @@ from flamepy.core.types import ApplicationAttributes, Shim
 from hearth import __version__
 from hearth.broker.attribute_table import CONSTANT, PLAIN
 from hearth.broker.attributes import Attributes, AttributeService
+from hearth.broker.broker_service import BrokerService
 from hearth.broker.config import ConfigService
+from hearth.broker.connector import ConnectorService
 from hearth.broker.credentials import Access
 from hearth.broker.events import EventService
 from hearth.broker.groups import GroupsService
+from hearth.broker.heartbeat import HeartbeatService
 from hearth.broker.log import LogService
+from hearth.broker.modules import ModuleService
+from hearth.broker.overlay import OverlayService
 from hearth.broker.router import Router
 from hearth.broker.server import Broker
-from hearth.broker.service import Service
 from hearth.broker.state_machine import StateMachineService
 from hearth.engine.engine import Engine
 from hearth.engine.lifecycle import ExecutorState
@@ -49,6 +54,7 @@ class Instance:
     """
 
     def __init__(self, rundir: Path) -> None:
+        self._started = time.monotonic()
         self.uri = f"local://{rundir / 'local-0'}"
         self.router = Router(str(uuid.uuid4()), os.getuid())
         self.broker = Broker(self.router, Access(owner=os.getuid()))
@@ -72,9 +78,15 @@ class Instance:
         LogService(self.router, attributes, _show)
         ConfigService(self.router)
         GroupsService(self.router)
-        started = time.monotonic()
-        StateMachineService(self.router, lambda: time.monotonic() - started)
-        Service(self.router, "broker")
+        StateMachineService(self.router, self._uptime_s)
+        OverlayService(self.router, self._uptime_s)
+        ModuleService(self.router)
+        HeartbeatService(self.router, asyncio.get_running_loop().call_later, self.broker.settle)
+        ConnectorService(self.broker)
+        BrokerService(self.router, os.environ)
+
+    def _uptime_s(self) -> float:
+        return time.monotonic() - self._started
 
     def _register_builtin_applications(self) -> None:
         flmping = ApplicationAttributes(
