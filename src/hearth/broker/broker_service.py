@@ -10,7 +10,7 @@ import msgspec
 
 from flux.constants import FLUX_ROLE_ALL
 from hearth.broker.credentials import ServiceError
-from hearth.broker.payloads import JsonPayload
+from hearth.broker.payloads import JsonPayload, as_utf8
 from hearth.broker.service import Service
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class BrokerService(Service):
     def _get(self, request: Packet, wanted: _Names) -> dict[str, dict[str, str]]:
         """Those of the names that are set; bytes that are no UTF-8 are replaced, since JSON cannot have them."""
         environment = self._environment
-        return {"env": {name: _as_utf8(environment[name]) for name in wanted.names if name in environment}}
+        return {"env": {name: as_utf8(environment[name]) for name in wanted.names if name in environment}}
 
     def _set(self, request: Packet, wanted: _Environment) -> None:
         """Set, or with null unset, each of them; none if one cannot be. Raises ServiceError EINVAL."""
@@ -65,7 +65,3 @@ class BrokerService(Service):
         for key in wanted.keys:
             raise ServiceError(errno.EINVAL, f"{key}: invalid key")
         return {"values": {}}
-
-
-def _as_utf8(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -13,7 +13,16 @@ from hearth.broker.credentials import ServiceError
 if TYPE_CHECKING:
     from flux.packet import Packet
 
-__all__ = ["JsonPayload", "MsgpackPayload", "OptionalJson", "Payload", "encode_json", "no_payload", "raw_payload"]
+__all__ = [
+    "JsonPayload",
+    "MsgpackPayload",
+    "OptionalJson",
+    "Payload",
+    "as_utf8",
+    "encode_json",
+    "no_payload",
+    "raw_payload",
+]
 
 _T = TypeVar("_T")
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -86,6 +95,11 @@ raw_payload = _RawPayload()
 """The bytes as they came, for methods that want some."""
 
 _json = msgspec.json.Encoder()
+
+
+def as_utf8(text: str) -> str:
+    """A text made from any bytes, fit for JSON: what is no UTF-8 is replaced."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def encode_json(value: object) -> bytes:

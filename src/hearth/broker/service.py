@@ -12,7 +12,7 @@ import msgspec
 
 from flux.constants import FLUX_ROLE_ALL
 from hearth.broker.credentials import OWNER_ONLY, USERS, ServiceError, require
-from hearth.broker.payloads import JsonPayload, OptionalJson, Payload, encode_json, no_payload
+from hearth.broker.payloads import JsonPayload, OptionalJson, Payload, as_utf8, encode_json, no_payload
 from hearth.broker.router import cut_text
 from hearth.broker.rusage import resource_usage
 
@@ -88,22 +88,21 @@ class Service:
         try:
             require(request, method.allowed)
             result = method.handler(request, method.payload.decode(request))
+            if result is not LATER:
+                self.router.respond(request, None if result is None else encode_json(result))
         except ServiceError as error:
             self.router.respond_error(request, error.errnum, error.text)
         except Exception:
             # The one loop that must survive: a bug in a method is its caller's error, not everyone's end.
             log.exception("bug in %s, please report it", request.topic)
             self.router.respond_error(request, errno.EIO, f"internal error in {request.topic}; the log has it")
-        else:
-            if result is not LATER:
-                self.router.respond(request, None if result is None else encode_json(result))
 
     def _ping(self, request: Packet, payload: dict[str, Any]) -> dict[str, Any]:
         """Echo the payload with the way it took: the sender, this broker, this service, 8 characters each."""
         hops = [*reversed(request.routes or ()), self.router.uuid, self.uuid]
         return {
             **payload,
-            "route": "!".join(hop[:8] for hop in hops),
+            "route": "!".join(as_utf8(hop[:8]) for hop in hops),
             "userid": request.userid,
             "rolemask": request.rolemask,
             "rank": 0,

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
 
 import pytest
 
+from hearth.broker.payloads import no_payload
+from hearth.broker.service import Service
 from tests.hearth.broker.daemon import running_daemon
-from tests.hearth.broker.wire import Client, json_of, text_of
+from tests.hearth.broker.wire import Client, ask, json_of, text_of
+
+if TYPE_CHECKING:
+    from hearth.broker.router import Router
 
 FIELDS = {"utime", "stime", "maxrss", "ixrss", "idrss", "isrss", "minflt", "majflt", "nswap", "inblock", "oublock"} | {
     "msgsnd",
@@ -30,6 +36,23 @@ def test_an_unknown_user_of_the_machine_is_refused(client: Client) -> None:
     answer = client.ask("attr.rusage", {"who": "me"})
     assert (answer.aux1, text_of(answer)) == (errno.EINVAL, "me is unsupported")
     assert client.ask("attr.rusage", {"who": 1}).aux1 == errno.EPROTO
+
+
+def test_a_ping_from_an_address_that_is_no_text_is_answered(client: Client) -> None:
+    """The answer could not be encoded: the rest of what was read with it was lost, too."""
+    client.say(ask("attr.ping", {}, 1, routes=["\udcff\udcfe"]), ask("attr.ping", {}, 2))
+    assert [packet.aux2 for packet in client.got] == [1, 2]
+    assert json_of(client.got[0])["route"].startswith("\ufffd\ufffd!")
+
+
+def test_an_answer_that_cannot_be_written_is_our_bug_and_its_caller_alone_is_told(
+    client: Client, router: Router, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Service(router, "buggy")
+    service.add_method("x", no_payload, lambda request, nothing: "\udcff")
+    client.say(ask("buggy.x", matchtag=1), ask("attr.ping", {}, 2))
+    assert [(packet.aux2, packet.aux1) for packet in client.got] == [(1, errno.EIO), (2, 0)]
+    assert "bug in buggy.x" in caplog.text
 
 
 def test_traffic_is_counted_for_those_that_left_too(client: Client, other: Client, guest: Client) -> None:
