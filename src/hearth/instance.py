@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -12,12 +14,21 @@ from typing import TYPE_CHECKING
 
 from flamepy.core.types import ApplicationAttributes, Shim
 from hearth import __version__
+from hearth.broker.attribute_table import CONSTANT, PLAIN
 from hearth.broker.attributes import Attributes, AttributeService
+from hearth.broker.broker_service import BrokerService
+from hearth.broker.config import ConfigService
+from hearth.broker.connector import ConnectorService
 from hearth.broker.credentials import Access
 from hearth.broker.events import EventService
+from hearth.broker.groups import GroupsService
+from hearth.broker.heartbeat import HeartbeatService
+from hearth.broker.log import LogService
+from hearth.broker.modules import ModuleService
+from hearth.broker.overlay import OverlayService
 from hearth.broker.router import Router
 from hearth.broker.server import Broker
-from hearth.broker.service import Service
+from hearth.broker.state_machine import StateMachineService
 from hearth.engine.engine import Engine
 from hearth.engine.lifecycle import ExecutorState
 from hearth.flame.control import Control
@@ -43,15 +54,14 @@ class Instance:
     """
 
     def __init__(self, rundir: Path) -> None:
+        self._started = time.monotonic()
         self.uri = f"local://{rundir / 'local-0'}"
         self.router = Router(str(uuid.uuid4()), os.getuid())
         self.broker = Broker(self.router, Access(owner=os.getuid()))
         capacity = machine_capacity()
         host = socket.gethostname()
         self.engine = Engine(capacity, executor_prefix=self.router.uuid[:8], host=host)
-        AttributeService(self.router, _attributes(rundir, self.uri, self.router.uuid, host))
-        EventService(self.router)
-        Service(self.router, "broker")
+        self._serve_clients(_attributes(rundir, self.uri, self.router.uuid, host))
         self.provider = LocalProvider(folder=rundir / "executors", uri=self.uri, capacity=capacity)
         self._flame = flame = FlameService(self.broker, self.engine, self.uri)
         Control(flame)
@@ -60,6 +70,23 @@ class Instance:
         Executors(flame, self.provider)
         self._register_builtin_applications()
         self.broker.listen(rundir / "local-0")
+
+    def _serve_clients(self, attributes: Attributes) -> None:
+        """What every Flux client may expect of a broker."""
+        AttributeService(self.router, attributes)
+        EventService(self.router)
+        LogService(self.router, attributes, _show)
+        ConfigService(self.router)
+        GroupsService(self.router)
+        StateMachineService(self.router, self._uptime_s)
+        OverlayService(self.router, self._uptime_s)
+        ModuleService(self.router)
+        HeartbeatService(self.router, asyncio.get_running_loop().call_later, self.broker.settle)
+        ConnectorService(self.broker)
+        BrokerService(self.router, os.environ)
+
+    def _uptime_s(self) -> float:
+        return time.monotonic() - self._started
 
     def _register_builtin_applications(self) -> None:
         flmping = ApplicationAttributes(
@@ -96,22 +123,29 @@ class Instance:
         self.broker.close()
 
 
+def _show(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads our stderr; whoever logs need not know
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
 def _attributes(rundir: Path, uri: str, broker_uuid: str, host: str) -> Attributes:
+    """What is so here, over what is so on every broker of one node."""
     return Attributes(
         immutable={
-            "rank": "0",
-            "size": "1",
+            **CONSTANT,
             "local-uri": uri,
             "security.owner": str(os.getuid()),
-            "instance-level": "0",
-            "jobid-path": "/",
             "hostlist": host,
             "hostname": host,
             "broker.pid": str(os.getpid()),
             "broker.uuid": broker_uuid,
             "broker.starttime": f"{time.time():.2f}",
-            "broker.mapping": "[[0,1,1,1]]",
-            "broker.boot-method": "single",
         },
-        plain={"version": f"{FLUX_VERSION}-hearth-{__version__}", "rundir": str(rundir)},
+        plain={
+            **PLAIN,
+            "version": f"{FLUX_VERSION}-hearth-{__version__}",
+            "rundir": str(rundir),
+            "statedir": str(rundir),
+        },
     )

@@ -15,55 +15,94 @@ from hearth.broker.payloads import JsonPayload, no_payload
 from hearth.broker.service import Service
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flux.packet import Packet
     from hearth.broker.router import Router
 
-__all__ = ["AttributeService", "Attributes"]
+__all__ = ["LOG_STDERR_LEVEL", "AttributeService", "Attributes"]
 
 _IMMUTABLE_FLAG = 1  # clients keep such a value for good
+_LEVEL_MAX = 7  # debug, the least severe; a level below 0 shows nothing
+
+LOG_STDERR_LEVEL = "log-stderr-level"
+"""Lines of the log as severe as this, or more, are shown on the daemon's stderr."""
 
 
 @dataclass(slots=True)
 class _Attribute:
-    value: str
+    value: str | None
+    """None: the name is listed, and may be set once, but there is nothing to get."""
     immutable: bool = False
 
 
 class Attributes:
     """The attributes of one broker. Pure.
 
-    Only known names exist: those given at the start, and the families ``test.`` (changed at will),
-    ``test-ro.`` and ``test-nr.`` (set once), ``test-im.`` (set once, and clients may keep it).
-    ``vendor.`` names belong to the site and may be set and changed freely.
+    Only known names exist: those given at the start (a value None: to be set yet), those in KNOWN, and the
+    families ``test.`` (changed at will), ``test-ro.`` and ``test-nr.`` (set once), ``test-im.`` (set once, and
+    clients may keep it), ``test-rd.`` (belongs to a service that nobody has). ``vendor.`` names belong to the
+    site and may be set and changed freely.
     """
+
+    KNOWN = frozenset(
+        {"broker.exit-restart", "broker.module-nopanic", "config.path", "content.dump", "content.restore", "jobid"}
+    )
+    """Not listed before they are set."""
 
     _FREE = ("test.", "vendor.")
     _ONCE = ("test-ro.", "test-nr.", "test-im.")
+    _REDIRECTED = "test-rd."
+    _CONSTANT = ("test-im.", "config.path", "jobid")
+    _UPDATABLE = frozenset(
+        {
+            LOG_STDERR_LEVEL,
+            "broker.exit-restart",
+            "broker.module-nopanic",
+            "conf.shell_initrc",
+            "conf.shell_pluginpath",
+            "content.dump",
+            "content.restore",
+        }
+    )
 
-    def __init__(self, immutable: dict[str, str], plain: dict[str, str]) -> None:
+    def __init__(self, immutable: Mapping[str, str | None], plain: Mapping[str, str | None]) -> None:
         self._attributes = {name: _Attribute(value, immutable=True) for name, value in immutable.items()}
         self._attributes.update({name: _Attribute(value) for name, value in plain.items()})
 
     def get(self, name: str) -> tuple[str, int]:
         """Value and flags (1: immutable). Raises ServiceError ENOENT."""
         attribute = self._attributes.get(name)
-        if attribute is None:
+        if attribute is None or attribute.value is None:
             raise ServiceError(errno.ENOENT)
         return attribute.value, _IMMUTABLE_FLAG if attribute.immutable else 0
 
     def set(self, name: str, value: str, *, force: bool = False) -> None:
-        """Raises ServiceError: ENOENT unknown name, EINVAL not to be updated, EPERM constant even with force."""
+        """Give a known name a value.
+
+        Raises ServiceError: ENOENT unknown name, EINVAL not to be updated or not such a value, EPERM constant
+        even with force, ENOSYS the name of a service that is not here.
+        """
+        if name == LOG_STDERR_LEVEL:
+            _check_level(value)
         attribute = self._attributes.get(name)
         if attribute is None:
-            if not name.startswith(self._FREE + self._ONCE):
-                raise ServiceError(errno.ENOENT, "unknown attribute")
-            self._attributes[name] = _Attribute(value, immutable=name.startswith("test-im."))
-        elif not force and not name.startswith(self._FREE):
+            self._attributes[name] = self._new(name, value)
+        elif attribute.value is None:
+            attribute.value = value
+        elif not force and name not in self._UPDATABLE and not name.startswith(self._FREE):
             raise ServiceError(errno.EINVAL, "attribute may not be updated")
         elif attribute.immutable:
             raise ServiceError(errno.EPERM)
         else:
             attribute.value = value
+
+    def _new(self, name: str, value: str) -> _Attribute:
+        if name.startswith(self._REDIRECTED):
+            raise ServiceError(errno.ENOSYS)
+        if name not in self.KNOWN and not name.startswith(self._FREE + self._ONCE):
+            raise ServiceError(errno.ENOENT, "unknown attribute")
+        return _Attribute(value, immutable=name.startswith(self._CONSTANT))
 
     def remove(self, name: str) -> None:
         """Removing what is not there is fine. Raises ServiceError EPERM if immutable."""
@@ -75,6 +114,16 @@ class Attributes:
     def names(self) -> list[str]:
         """Every name, in no order."""
         return list(self._attributes)
+
+
+def _check_level(value: str) -> None:
+    """Raise ServiceError EINVAL unless it is a number up to 7."""
+    try:
+        is_level = int(value) <= _LEVEL_MAX
+    except ValueError:
+        is_level = False
+    if not is_level:
+        raise ServiceError(errno.EINVAL, "invalid level")
 
 
 class _Name(msgspec.Struct):

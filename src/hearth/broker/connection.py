@@ -138,6 +138,7 @@ class Connection(Port):
             self.close(str(error))
         else:
             if packets:
+                self.messages_in += len(packets)
                 self._broker.router.receive(self, packets)
 
     def hold(self) -> None:
@@ -173,6 +174,11 @@ class Connection(Port):
     def has_unsent(self) -> bool:
         """Whether something waits to be written."""
         return bool(self._queue)
+
+    @property
+    def backlog(self) -> int:
+        """How many pieces wait to be written: messages, or several joined."""
+        return len(self._queue)
 
     @property
     def is_closed(self) -> bool:
@@ -239,6 +245,7 @@ class Connection(Port):
                 if len(queue) == 1:
                     sent = self._stream.send(queue[0])
                 elif self._queued <= _JOIN_MAX_BYTES:
+                    self.messages_out += len(queue) - 1
                     queue[:] = [b"".join(queue)]
                     sent = self._stream.send(queue[0])
                 else:
@@ -274,6 +281,7 @@ class Connection(Port):
         while sent and sent >= len(queue[whole]):
             sent -= len(queue[whole])
             whole += 1
+        self.messages_out += whole
         del queue[:whole]
         if sent:
             queue[0] = memoryview(queue[0])[sent:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Payloads as services read and write them: a JSON object with a NUL behind it, or raw msgpack."""
+"""Payloads as services read and write them: a JSON object with a NUL behind it, raw msgpack, or plain bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from hearth.broker.credentials import ServiceError
 if TYPE_CHECKING:
     from flux.packet import Packet
 
-__all__ = ["JsonPayload", "MsgpackPayload", "Payload", "encode_json", "no_payload"]
+__all__ = [
+    "JsonPayload",
+    "MsgpackPayload",
+    "OptionalJson",
+    "Payload",
+    "as_utf8",
+    "encode_json",
+    "no_payload",
+    "raw_payload",
+]
 
 _T = TypeVar("_T")
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -46,6 +55,13 @@ class JsonPayload(Payload[_T]):
             raise ServiceError(errno.EPROTO) from None
 
 
+class OptionalJson(JsonPayload[_T]):
+    """As JsonPayload, of a type that has a default for each key; no payload is as good as ``{}``."""
+
+    def decode(self, request: Packet) -> _T:  # noqa: D102 as above
+        return self._decoder.decode(b"{}") if request.payload is None else super().decode(request)
+
+
 class MsgpackPayload(Payload[_T]):
     """A raw msgpack value of the given type."""
 
@@ -67,7 +83,23 @@ class _NoPayload(Payload[None]):
 no_payload = _NoPayload()
 """For methods that want none and do not look."""
 
+
+class _RawPayload(Payload[bytes]):
+    def decode(self, request: Packet) -> bytes:
+        if request.payload is None:
+            raise ServiceError(errno.EPROTO)
+        return bytes(request.payload)
+
+
+raw_payload = _RawPayload()
+"""The bytes as they came, for methods that want some."""
+
 _json = msgspec.json.Encoder()
+
+
+def as_utf8(text: str) -> str:
+    """A text made from any bytes, fit for JSON: what is no UTF-8 is replaced."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def encode_json(value: object) -> bytes:

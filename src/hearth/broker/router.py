@@ -55,6 +55,9 @@ class Port:
         """For each service asked, the first request: whom to tell when the connection ends."""
         self.seen: set[str] = set()
         """Topics to any node already entered in `owed`, so that a repeated request costs one look-up."""
+        self.messages_in = 0
+        self.messages_out = 0
+        """Counted a batch at a time by who moves the bytes."""
 
     def send(self, data: bytes) -> None:
         """Queue one framed message for this connection."""
@@ -90,6 +93,8 @@ class Router:
         self.registered: dict[str, Port] = {}
         self.subscriptions: Subscriptions[Port] = Subscriptions()
         self.sequence = 0
+        self._on_subscribe: list[Callable[[str], None]] = []
+        self._past_in = self._past_out = 0
         self._connector_methods: dict[str, Callable[[Port, Packet], None]] = {
             "event.subscribe": self._subscribe,
             "event.unsubscribe": self._unsubscribe,
@@ -107,6 +112,8 @@ class Router:
         """A connection ended: its services and subscriptions go, and every service it used is told."""
         if self.ports.pop(port.uuid, None) is None:
             return
+        self._past_in += port.messages_in
+        self._past_out += port.messages_out
         self.subscriptions.forget(port)
         for name in port.services:
             del self.registered[name]
@@ -125,6 +132,20 @@ class Router:
             with contextlib.suppress(ServiceError):  # the service is gone, or there never was one
                 self._to_service(notice)
         port.owed.clear()
+
+    def traffic(self) -> dict[str, int]:
+        """Messages that connections sent us and we sent them, since the start or the last clearing."""
+        return {
+            "connections": len(self.ports),
+            "received": self._past_in + sum(port.messages_in for port in self.ports.values()),
+            "sent": self._past_out + sum(port.messages_out for port in self.ports.values()),
+        }
+
+    def clear_traffic(self) -> None:
+        """Count messages from here."""
+        traffic = self.traffic()
+        self._past_in -= traffic["received"]
+        self._past_out -= traffic["sent"]
 
     # -- messages from a connection
 
@@ -247,6 +268,10 @@ class Router:
                     port.send(data)
         return sequence
 
+    def on_subscribe(self, call: Callable[[str], None]) -> None:
+        """Call with the prefix whenever a connection subscribes."""
+        self._on_subscribe.append(call)
+
     # -- what a connection asks of its own end of the wire
 
     def _answer_as_connector(self, port: Port, request: Packet, method: Callable[[Port, Packet], None]) -> None:
@@ -262,7 +287,10 @@ class Router:
             self._response(answer)
 
     def _subscribe(self, port: Port, request: Packet) -> None:
-        self.subscriptions.add(_TOPIC.decode(request).topic, port)
+        prefix = _TOPIC.decode(request).topic
+        self.subscriptions.add(prefix, port)
+        for call in self._on_subscribe:
+            call(prefix)
 
     def _unsubscribe(self, port: Port, request: Packet) -> None:
         if not self.subscriptions.remove(_TOPIC.decode(request).topic, port):

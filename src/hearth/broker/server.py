@@ -46,7 +46,9 @@ class Broker:
         self.max_message_bytes = max_message_bytes
         self.read_buffer = memoryview(bytearray(_READ_BYTES))
         """One for all connections, since one is read at a time: a buffer made for each read costs 10 µs."""
-        self._access = access
+        self.access = access
+        self.connects = 0
+        """How many connections were ever let in."""
         self._loop = asyncio.get_running_loop()
         self._listeners: list[tuple[socket.socket, Path]] = []
         self._connections: set[Connection] = set()
@@ -69,6 +71,11 @@ class Broker:
     def settle_later(self, connection: Connection) -> None:
         """The connection has something to write when the batch is over."""
         self._unsettled.append(connection)
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Those there are now."""
+        return tuple(self._connections)
 
     @property
     def has_unsent(self) -> bool:
@@ -115,7 +122,7 @@ class Broker:
 
     def _welcome(self, stream: socket.socket) -> None:
         pid, uid, _ = _UCRED.unpack(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-        credentials = self._access.admit(uid)
+        credentials = self.access.admit(uid)
         answer = b"\0" if credentials else bytes([errno.EPERM])
         with contextlib.suppress(BrokenPipeError):  # it is gone already, but what it sent is still to be read
             stream.send(answer)  # one byte into an empty socket buffer never blocks
@@ -125,6 +132,7 @@ class Broker:
             return
         connection = Connection(self, stream, str(uuid.uuid4()), credentials, pid)
         self._connections.add(connection)
+        self.connects += 1
         self.router.add(connection)
 
     def on_closed(self, connection: Connection) -> None:

@@ -8,9 +8,13 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+import msgspec
+
+from flux.constants import FLUX_ROLE_ALL
 from hearth.broker.credentials import OWNER_ONLY, USERS, ServiceError, require
-from hearth.broker.payloads import JsonPayload, Payload, encode_json
+from hearth.broker.payloads import JsonPayload, OptionalJson, Payload, as_utf8, encode_json, no_payload
 from hearth.broker.router import cut_text
+from hearth.broker.rusage import resource_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +44,10 @@ class _Method(NamedTuple):
     allowed: int
 
 
+class _Usage(msgspec.Struct):
+    who: str = "self"
+
+
 class Service:
     """A service inside the daemon. Subclasses add their methods in __init__.
 
@@ -54,6 +62,9 @@ class Service:
         self.uuid = str(uuid.uuid4())
         self._methods: dict[str, _Method] = {}
         self.add_method("ping", JsonPayload(dict[str, Any]), self._ping, USERS)
+        self.add_method("stats-get", no_payload, self._traffic, FLUX_ROLE_ALL)
+        self.add_method("stats-clear", no_payload, self._clear_traffic)
+        self.add_method("rusage", OptionalJson(_Usage), self._usage, USERS)
         router.builtin[name] = self
 
     def add_method(
@@ -77,23 +88,32 @@ class Service:
         try:
             require(request, method.allowed)
             result = method.handler(request, method.payload.decode(request))
+            if result is not LATER:
+                self.router.respond(request, None if result is None else encode_json(result))
         except ServiceError as error:
             self.router.respond_error(request, error.errnum, error.text)
         except Exception:
             # The one loop that must survive: a bug in a method is its caller's error, not everyone's end.
             log.exception("bug in %s, please report it", request.topic)
             self.router.respond_error(request, errno.EIO, f"internal error in {request.topic}; the log has it")
-        else:
-            if result is not LATER:
-                self.router.respond(request, None if result is None else encode_json(result))
 
     def _ping(self, request: Packet, payload: dict[str, Any]) -> dict[str, Any]:
         """Echo the payload with the way it took: the sender, this broker, this service, 8 characters each."""
         hops = [*reversed(request.routes or ()), self.router.uuid, self.uuid]
         return {
             **payload,
-            "route": "!".join(hop[:8] for hop in hops),
+            "route": "!".join(as_utf8(hop[:8]) for hop in hops),
             "userid": request.userid,
             "rolemask": request.rolemask,
             "rank": 0,
         }
+
+    def _traffic(self, request: Packet, nothing: None) -> dict[str, int]:
+        """The broker's messages: none are counted by service, to carry each at no cost."""
+        return self.router.traffic()
+
+    def _clear_traffic(self, request: Packet, nothing: None) -> None:
+        self.router.clear_traffic()
+
+    def _usage(self, request: Packet, usage: _Usage) -> dict[str, float]:
+        return resource_usage(usage.who)

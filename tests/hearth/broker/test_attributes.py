@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
 
 import pytest
 
+from hearth.broker.attribute_table import CONSTANT, PLAIN
+from hearth.broker.attributes import Attributes, AttributeService
 from tests.hearth.broker.wire import Client, json_of, text_of
+
+if TYPE_CHECKING:
+    from hearth.broker.router import Router
 
 
 def put(client: Client, name: str, value: object = "v", **more: object) -> tuple[int, str | None]:
@@ -77,3 +83,47 @@ def test_all_names_are_listed_without_a_payload(client: Client) -> None:
 )
 def test_a_value_is_a_text(client: Client, payload: dict[str, object]) -> None:
     assert client.ask("attr.set", payload).aux1 == errno.EPROTO
+
+
+@pytest.fixture
+def ours(router: Router) -> Client:
+    """A client of a broker with the attributes that each of ours has."""
+    AttributeService(router, Attributes(CONSTANT, PLAIN))
+    return Client(router, "ours")
+
+
+@pytest.mark.parametrize("level", ["7", "0", "-1", "-99"])
+def test_the_level_of_what_is_shown_may_be_changed(ours: Client, level: str) -> None:
+    assert put(ours, "log-stderr-level", level) == (0, None)
+    assert get(ours, "log-stderr-level") == {"value": level, "flags": 0}
+
+
+@pytest.mark.parametrize("level", ["8", "", "all", "3.5"])
+def test_what_is_no_level_is_refused_even_by_force(ours: Client, level: str) -> None:
+    assert put(ours, "log-stderr-level", level, force=True) == (errno.EINVAL, "invalid level")
+    assert get(ours, "log-stderr-level")["value"] == "3"
+
+
+def test_a_name_without_a_value_is_listed_but_has_none_to_get(ours: Client) -> None:
+    assert "parent-uri" in json_of(ours.ask("attr.list"))["names"]
+    assert ours.ask("attr.get", {"name": "parent-uri"}).aux1 == errno.ENOENT
+
+
+@pytest.mark.parametrize("name", ["parent-uri", "jobid", "config.path"])
+def test_a_constant_without_a_value_is_set_once(ours: Client, name: str) -> None:
+    assert put(ours, name) == (0, None)
+    assert get(ours, name) == {"value": "v", "flags": 1}
+    assert put(ours, name) == (errno.EINVAL, "attribute may not be updated")
+    assert put(ours, name, force=True) == (errno.EPERM, None)
+
+
+@pytest.mark.parametrize("name", ["content.dump", "content.restore", "broker.exit-restart", "broker.module-nopanic"])
+def test_known_names_are_not_listed_before_they_are_set_and_may_be_changed(ours: Client, name: str) -> None:
+    assert name not in json_of(ours.ask("attr.list"))["names"]
+    assert put(ours, name) == (0, None)
+    assert put(ours, name, "2") == (0, None)
+    assert get(ours, name) == {"value": "2", "flags": 0}
+
+
+def test_a_redirected_name_belongs_to_a_service_that_nobody_has(ours: Client) -> None:
+    assert put(ours, "test-rd.a") == (errno.ENOSYS, None)

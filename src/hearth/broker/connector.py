@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `connector-local` service: who is connected to the socket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hearth.broker.payloads import no_payload
+from hearth.broker.service import Service
+
+if TYPE_CHECKING:
+    from flux.packet import Packet
+    from hearth.broker.connection import Connection
+    from hearth.broker.server import Broker
+
+__all__ = ["ConnectorService"]
+
+
+class ConnectorService(Service):
+    """connector-local.stats-get."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__(broker.router, "connector-local")
+        self._broker = broker
+        self.add_method("stats-get", no_payload, self._stats)
+
+    def _stats(self, request: Packet, nothing: None) -> dict[str, Any]:
+        access = self._broker.access
+        return {
+            "server": {
+                "clients": [_client(connection) for connection in self._broker.connections],
+                "connects": self._broker.connects,
+            },
+            "allow_guest_user": access.allow_guest_user,
+            "allow_root_owner": access.allow_root_owner,
+        }
+
+
+def _client(connection: Connection) -> dict[str, Any]:
+    """One client; tx is what we sent to it."""
+    return {
+        "uuid": connection.uuid,
+        "userid": connection.credentials.userid,
+        "pid": connection.pid,
+        "txcount": connection.messages_out,
+        "rxcount": connection.messages_in,
+        "rxbacklog": connection.backlog,
+    }

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The streaming requests that a service goes on answering, until they are cancelled or their sender is gone."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from flux.constants import FLUX_MSGFLAG_STREAMING, FLUX_ROLE_OWNER
+from hearth.broker.credentials import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flux.packet import Packet
+
+__all__ = ["Streams", "is_streaming"]
+
+_STREAMS_MAX = 4096  # of one service; far above what people and tools that watch need
+
+
+def is_streaming(request: Packet) -> bool:
+    """Whether the sender takes more than one answer."""
+    return bool(request.flags & FLUX_MSGFLAG_STREAMING)
+
+
+class Streams:
+    """Open streaming requests, by sender and matchtag. Pure.
+
+    Iterating gives a copy, so that streams may be taken out on the way.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int], tuple[Packet, str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Packet]:
+        return iter([request for request, _ in self._open.values()])
+
+    def about(self, subject: str) -> list[Packet]:
+        """Those that were opened with this subject."""
+        return [request for request, its_subject in self._open.values() if its_subject == subject]
+
+    def open(self, request: Packet, subject: str = "") -> None:
+        """Remember it, without its payload, which may be large.
+
+        Raises ServiceError: EPROTO if it is not streaming, EAGAIN if there are too many.
+        """
+        if not is_streaming(request):
+            raise ServiceError(errno.EPROTO)
+        if len(self._open) >= _STREAMS_MAX:
+            raise ServiceError(errno.EAGAIN, f"over {_STREAMS_MAX} streams are open, end some first")
+        request.payload = None
+        self._open[_sender(request), request.aux2] = request, subject
+
+    def take(self, sender: Packet, matchtag: int) -> Packet | None:
+        """Take out the stream that the sender of this message opened with the tag, None if there is none."""
+        request, _ = self._open.pop((_sender(sender), matchtag), (None, ""))
+        return request
+
+    def drop(self, notice: Packet) -> None:
+        """A disconnect notice came: forget its sender's streams (docs/protocol.md, "Frames")."""
+        self._open = {key: stream for key, stream in self._open.items() if not _ends(notice, stream[0])}
+
+
+def _ends(notice: Packet, request: Packet) -> bool:
+    """Whether a disconnect notice may end what the request began: same sender, and the owner's or the same user's."""
+    allowed = notice.rolemask & FLUX_ROLE_OWNER or notice.userid == request.userid
+    return bool(allowed) and _sender(notice) == _sender(request)
+
+
+def _sender(message: Packet) -> str:
+    """The connection that a message was first sent on: the last address of its stack."""
+    return message.routes[-1] if message.routes else ""

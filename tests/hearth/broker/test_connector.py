@@ -1,0 +1,31 @@
+"""Who is connected, as the daemon tells its owner."""
+
+from __future__ import annotations
+
+import os
+
+from tests.hearth.broker.daemon import running_daemon, wait_until
+from tests.hearth.broker.wire import json_of
+
+
+def test_the_owner_sees_who_is_connected_and_how_many_ever_were() -> None:
+    with running_daemon() as daemon, daemon.connect() as client:
+        with daemon.connect() as other:
+            assert other.is_served()
+            stats = json_of(client.ask("connector-local.stats-get"))
+            peers = stats["server"]["clients"]
+            assert {(peer["userid"], peer["pid"]) for peer in peers} == {(os.getuid(), os.getpid())}
+            assert len({peer["uuid"] for peer in peers}) == len(peers) == 2
+        wait_until(lambda: daemon.connections(client) == 1)
+        stats = json_of(client.ask("connector-local.stats-get"))
+        assert (len(stats["server"]["clients"]), stats["server"]["connects"]) == (1, 2)
+        assert (stats["allow_guest_user"], stats["allow_root_owner"]) == (False, False)
+
+
+def test_a_daemon_has_every_service_that_clients_of_one_node_expect() -> None:
+    with running_daemon() as daemon, daemon.connect() as client:
+        names = {module["name"] for module in json_of(client.ask("module.list"))["mods"]}
+        expected = "attr event log broker config groups state-machine overlay module heartbeat connector-local flame"
+        assert names == set(expected.split())
+        for name in names:
+            assert client.ask(f"{name}.ping", {}).aux1 == 0

@@ -1,0 +1,79 @@
+"""What every service of the broker answers."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hearth.broker.payloads import no_payload
+from hearth.broker.service import Service
+from tests.hearth.broker.daemon import running_daemon
+from tests.hearth.broker.wire import Client, ask, json_of, text_of
+
+if TYPE_CHECKING:
+    from hearth.broker.router import Router
+
+FIELDS = {"utime", "stime", "maxrss", "ixrss", "idrss", "isrss", "minflt", "majflt", "nswap", "inblock", "oublock"} | {
+    "msgsnd",
+    "msgrcv",
+    "nsignals",
+    "nvcsw",
+    "nivcsw",
+}
+
+
+@pytest.mark.parametrize("payload", [None, {}, {"who": "self"}, {"who": "children"}, {"who": "thread"}])
+def test_users_may_ask_what_the_daemon_has_used(guest: Client, payload: object) -> None:
+    usage = json_of(guest.ask("attr.rusage", payload))
+    assert usage.keys() == FIELDS
+    assert isinstance(usage["utime"], float)
+    assert isinstance(usage["maxrss"], int)
+
+
+def test_an_unknown_user_of_the_machine_is_refused(client: Client) -> None:
+    answer = client.ask("attr.rusage", {"who": "me"})
+    assert (answer.aux1, text_of(answer)) == (errno.EINVAL, "me is unsupported")
+    assert client.ask("attr.rusage", {"who": 1}).aux1 == errno.EPROTO
+
+
+def test_a_ping_from_an_address_that_is_no_text_is_answered(client: Client) -> None:
+    """The answer could not be encoded: the rest of what was read with it was lost, too."""
+    client.say(ask("attr.ping", {}, 1, routes=["\udcff\udcfe"]), ask("attr.ping", {}, 2))
+    assert [packet.aux2 for packet in client.got] == [1, 2]
+    assert json_of(client.got[0])["route"].startswith("\ufffd\ufffd!")
+
+
+def test_an_answer_that_cannot_be_written_is_our_bug_and_its_caller_alone_is_told(
+    client: Client, router: Router, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Service(router, "buggy")
+    service.add_method("x", no_payload, lambda request, nothing: "\udcff")
+    client.say(ask("buggy.x", matchtag=1), ask("attr.ping", {}, 2))
+    assert [(packet.aux2, packet.aux1) for packet in client.got] == [(1, errno.EIO), (2, 0)]
+    assert "bug in buggy.x" in caplog.text
+
+
+def test_traffic_is_counted_for_those_that_left_too(client: Client, other: Client, guest: Client) -> None:
+    other.messages_in, other.messages_out = 3, 4
+    client.messages_in = 10
+    other.hang_up()
+    assert json_of(guest.ask("event.stats-get")) == {"connections": 2, "received": 13, "sent": 4}
+
+
+def test_the_owner_clears_the_counts(client: Client, guest: Client) -> None:
+    client.messages_in = client.messages_out = 10
+    assert guest.ask("event.stats-clear").aux1 == errno.EPERM
+    assert client.ask("event.stats-clear").aux1 == 0
+    client.messages_in += 2
+    assert json_of(client.ask("event.stats-get")) == {"connections": 2, "received": 2, "sent": 0}
+
+
+def test_a_daemon_counts_every_message_once() -> None:
+    with running_daemon() as daemon, daemon.connect() as client:
+        for _ in range(10):
+            assert client.is_served()
+        assert json_of(client.ask("attr.stats-get")) == {"connections": 1, "received": 11, "sent": 10}
+        mine = json_of(client.ask("connector-local.stats-get"))["server"]["clients"]
+        assert [(peer["rxcount"], peer["txcount"], peer["rxbacklog"]) for peer in mine] == [(12, 11, 0)]

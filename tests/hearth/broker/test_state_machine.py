@@ -1,0 +1,49 @@
+"""The state: run, as long as somebody can ask."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flux.constants import FLUX_MSGFLAG_STREAMING
+from hearth.broker.state_machine import StateMachineService
+from tests.hearth.broker.wire import Client, ask, json_of
+
+if TYPE_CHECKING:
+    from hearth.broker.router import Router
+
+
+@pytest.fixture(autouse=True)
+def state_machine(router: Router) -> StateMachineService:
+    return StateMachineService(router, lambda: 2.5)
+
+
+def test_the_broker_runs_and_says_for_how_long(guest: Client) -> None:
+    assert json_of(guest.ask("state-machine.get")) == {"state": "run", "duration": 2.5}
+
+
+def test_nobody_waits_for_it_to_run(guest: Client) -> None:
+    answer = guest.ask("state-machine.wait")
+    assert (answer.aux1, answer.payload) == (0, None)
+
+
+@pytest.mark.parametrize("payload", [None, {}, {"final": 11}])
+def test_the_owner_may_look_once(client: Client, payload: object) -> None:
+    assert json_of(client.ask("state-machine.monitor", payload)) == {"state": 5}
+
+
+@pytest.mark.parametrize(("final", "is_over"), [(4, True), (5, True), (6, False)])
+def test_a_stream_ends_when_its_final_state_is_reached(client: Client, final: int, is_over: bool) -> None:
+    client.say(ask("state-machine.monitor", {"final": final}, flags=FLUX_MSGFLAG_STREAMING))
+    assert json_of(client.got[0]) == {"state": 5}
+    assert [answer.aux1 for answer in client.got[1:]] == [errno.ENODATA] * is_over
+
+
+def test_a_guest_may_not_monitor(guest: Client) -> None:
+    assert guest.ask("state-machine.monitor").aux1 == errno.EPERM
+
+
+def test_a_final_state_is_a_number(client: Client) -> None:
+    assert client.ask("state-machine.monitor", {"final": "run"}).aux1 == errno.EPROTO
