@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from flux.packet import Packet
 
-__all__ = ["Streams", "is_streaming"]
+__all__ = ["Streams", "is_streaming", "sender_of"]
 
 _STREAMS_MAX = 4096  # of one service; far above what people and tools that watch need
 
@@ -53,11 +53,11 @@ class Streams:
         if len(self._open) >= _STREAMS_MAX:
             raise ServiceError(errno.EAGAIN, f"over {_STREAMS_MAX} streams are open, end some first")
         request.payload = None
-        self._open[_sender(request), request.aux2] = request, subject
+        self._open[sender_of(request), request.aux2] = request, subject
 
     def take(self, sender: Packet, matchtag: int) -> Packet | None:
         """Take out the stream that the sender of this message opened with the tag, None if there is none."""
-        request, _ = self._open.pop((_sender(sender), matchtag), (None, ""))
+        request, _ = self._open.pop((sender_of(sender), matchtag), (None, ""))
         return request
 
     def drop(self, notice: Packet) -> None:
@@ -68,9 +68,9 @@ class Streams:
 def _ends(notice: Packet, request: Packet) -> bool:
     """Whether a disconnect notice may end what the request began: same sender, and the owner's or the same user's."""
     allowed = notice.rolemask & FLUX_ROLE_OWNER or notice.userid == request.userid
-    return bool(allowed) and _sender(notice) == _sender(request)
+    return bool(allowed) and sender_of(notice) == sender_of(request)
 
 
-def _sender(message: Packet) -> str:
+def sender_of(message: Packet) -> str:
     """The connection that a message was first sent on: the last address of its stack."""
     return message.routes[-1] if message.routes else ""

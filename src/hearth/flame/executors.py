@@ -14,14 +14,15 @@ from flux.constants import FLUX_MSGFLAG_NORESPONSE, FLUX_MSGFLAG_STREAMING
 from hearth.broker.credentials import ServiceError
 from hearth.broker.payloads import JsonPayload, MsgpackPayload, no_payload
 from hearth.broker.service import LATER
+from hearth.broker.streams import sender_of
 from hearth.engine import views
 from hearth.engine.actions import DismissExecutor, DispatchTasks, EnterSession, KillExecutor, LaunchExecutor
-from hearth.flame.service import FlameService, sender_of
 from hearth.providers.base import Launch, Provider
 
 if TYPE_CHECKING:
     from flux.packet import Packet
     from hearth.engine.model import Executor
+    from hearth.flame.service import FlameService
 
 __all__ = ["Executors"]
 

@@ -19,12 +19,13 @@ from flux.packet import Packet
 from hearth.broker.credentials import ServiceError
 from hearth.broker.payloads import JsonPayload, MsgpackPayload, no_payload
 from hearth.broker.service import LATER
+from hearth.broker.streams import sender_of
 from hearth.engine import views
 from hearth.engine.actions import DeliverResults
-from hearth.flame.service import FlameService, sender_of
 
 if TYPE_CHECKING:
     from hearth.engine.model import Result, Subscription
+    from hearth.flame.service import FlameService
 
 __all__ = ["Results"]
 

@@ -23,16 +23,10 @@ if TYPE_CHECKING:
     from hearth.engine.actions import Action
     from hearth.engine.engine import Engine
 
-__all__ = ["FlameService", "sender_of"]
+__all__ = ["FlameService"]
 
 _T = TypeVar("_T")
 _A = TypeVar("_A")
-
-
-def sender_of(request: Packet) -> str:
-    """The connection that a request was first sent on."""
-    assert request.routes
-    return request.routes[-1]
 
 
 class FlameService(Service):

@@ -13,12 +13,13 @@ from flux.constants import FLUX_MSGFLAG_STREAMING
 from hearth.broker.credentials import ServiceError
 from hearth.broker.payloads import JsonPayload, encode_json, no_payload
 from hearth.broker.service import LATER
+from hearth.broker.streams import sender_of
 from hearth.engine import views
 from hearth.engine.actions import TellWatcher
-from hearth.flame.service import FlameService, sender_of
 
 if TYPE_CHECKING:
     from flux.packet import Packet
+    from hearth.flame.service import FlameService
 
 __all__ = ["TaskViews"]
 
