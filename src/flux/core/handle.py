@@ -24,13 +24,13 @@ from flux.constants import (
 from flux.core.ancestors import resolve
 from flux.core.events import EventMethods
 from flux.core.link import Link
+from flux.core.message_watcher import MessageWatcher
 from flux.core.reacting import ReactorMethods
 from flux.core.services import ServiceMethods
 from flux.core.watchers import (
     CheckWatcher,
     FDWatcher,
     IdleWatcher,
-    MessageWatcher,
     PrepareWatcher,
     SignalWatcher,
     TimerWatcher,
