@@ -35,7 +35,7 @@ from flux.core.watchers import (
     SignalWatcher,
     TimerWatcher,
 )
-from flux.errors import InvalidArguments
+from flux.errors import InvalidArguments, named_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,9 +58,9 @@ _KNOWN_FLAGS = (
 class Flux(EventMethods, ServiceMethods, ReactorMethods):
     """A connection to an instance: messages, requests, events, and the reactor that calls back.
 
-    url: ``local://PATH``; None for FLUX_URI or the system instance; ``.``, ``..``, ``../..`` or ``/`` for the
-    enclosing instances. Raises OSError as `flux.connector.connect` does. flags: of FLUX_O_*, NONBLOCK and
-    TEST_NOSUB have an effect.
+    url: ``local://PATH``, ``fd://N`` or ``loop://``; None for FLUX_URI or the system instance; ``.``, ``..``,
+    ``../..`` or ``/`` for the enclosing instances. Raises OSError as `flux.connector.open_transport` does.
+    flags: of FLUX_O_*, NONBLOCK and TEST_NOSUB have an effect.
 
     The connection closes when the last reference to the handle is gone, or at the end of a ``with``
     block, after which the handle raises OSError (EINVAL). A handle belongs to one thread at a time,
@@ -73,15 +73,21 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
         if flags & ~_KNOWN_FLAGS:
             raise connector.connect_error(errno.EINVAL, "invalid flags specified")
         self._url = resolve(url, Flux)
-        super().__init__(Link(connector.connect(self._url)), flags)
+        transport = connector.open_transport(self._url)
+        super().__init__(Link(transport.stream), flags)
+        self._attributes.update(transport.attributes)
+        self._is_repeatable = transport.is_repeatable
 
     def reconnect(self) -> int:
         """Connect anew, under a new identity; returns 0.
 
         Requests in flight fail with ECONNRESET; subscriptions and services are the caller's to restore.
-        Raises OSError, and leaves the handle as it is, when the instance does not answer.
+        Raises OSError, and leaves the handle as it is, when the instance does not answer; ENOTSUP for
+        ``fd://``, whose socket somebody else has connected.
         """
-        stream = connector.connect(self._url)
+        if not self._is_repeatable:
+            raise named_error(errno.ENOTSUP)
+        stream = connector.open_transport(self._url).stream
         if self._dispatcher is not None:
             self._dispatcher.stop_listening()
         self.link.reopen(stream)
