@@ -67,6 +67,8 @@ def test_a_request_into_a_loop_is_not_answered_by_itself() -> None:
     with flux.Flux("loop://") as handle:
         with pytest.raises(TimeoutError):
             handle.rpc("s.m").wait_for(0.01)
+        with pytest.raises(BlockingIOError):
+            handle.rpc("s.m").get()
         assert handle.recv().topic == "s.m"
 
 

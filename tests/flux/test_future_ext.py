@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import flux
+from flux import packet as wire
 from flux.future import Future, FutureExt, WaitAllFuture
 
 if TYPE_CHECKING:
@@ -336,6 +337,23 @@ def test_an_unfinished_future_leaves_nothing_behind(peer: Peer) -> None:
     del handle, future
     gc.collect()
     assert peer.is_hung_up_on()
+
+
+def test_an_interrupted_future_is_gone_with_its_answer(handle: flux.Flux, peer: Peer) -> None:
+    def interrupt(future: FutureExt) -> None:
+        ping(future, 1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            FutureExt(interrupt, flux_handle=handle).get()
+        peer.answer(peer.read(), b'{"seq": 0}\0')
+    peer.answer(wire.request("end", None, matchtag=0))
+    handle.recv()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 # Errors and handles of requests
