@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import errno
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flux import connector
+from flux.connectors.trace import TracedStream
 from flux.constants import (
     FLUX_MATCHTAG_NONE,
     FLUX_MSGTYPE_ANY,
@@ -60,7 +63,8 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
 
     url: ``local://PATH``, ``fd://N`` or ``loop://``; None for FLUX_URI or the system instance; ``.``, ``..``,
     ``../..`` or ``/`` for the enclosing instances. Raises OSError as `flux.connector.open_transport` does.
-    flags: of FLUX_O_*, NONBLOCK and TEST_NOSUB have an effect.
+    flags: of FLUX_O_*, NONBLOCK, TEST_NOSUB and TRACE have an effect; FLUX_HANDLE_TRACE in the environment
+    traces too, which prints each message to stderr.
 
     The connection closes when the last reference to the handle is gone, or at the end of a ``with``
     block, after which the handle raises OSError (EINVAL). A handle belongs to one thread at a time,
@@ -73,10 +77,15 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
         if flags & ~_KNOWN_FLAGS:
             raise connector.connect_error(errno.EINVAL, "invalid flags specified")
         self._url = resolve(url, Flux)
-        transport = connector.open_transport(self._url)
+        transport = self._open(flags)
         super().__init__(Link(transport.stream), flags)
         self._attributes.update(transport.attributes)
         self._is_repeatable = transport.is_repeatable
+
+    def _open(self, flags: int) -> connector.Transport:
+        is_traced = flags & FLUX_O_TRACE or "FLUX_HANDLE_TRACE" in os.environ
+        transport = connector.open_transport(self._url)
+        return replace(transport, stream=TracedStream(transport.stream)) if is_traced else transport
 
     def reconnect(self) -> int:
         """Connect anew, under a new identity; returns 0.
@@ -87,7 +96,7 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
         """
         if not self._is_repeatable:
             raise named_error(errno.ENOTSUP)
-        stream = connector.open_transport(self._url).stream
+        stream = self._open(self.flags).stream
         if self._dispatcher is not None:
             self._dispatcher.stop_listening()
         self.link.reopen(stream)
