@@ -291,6 +291,20 @@ def test_a_time_limit_fulfils_it(handle: flux.Flux) -> None:
     assert calls == ["Connection timed out"]
 
 
+def test_a_time_limit_counts_anew_after_each_reset(handle: flux.Flux) -> None:
+    calls: Calls = []
+
+    def callback(future: FutureExt) -> None:
+        calls.append(future.error_string() or future.get())
+        future.reset()
+
+    future = FutureExt(later, flux_handle=handle)
+    future.fulfill(1)
+    future.then(callback, timeout=0.01)
+    assert handle.reactor_run() == 0
+    assert calls == [1, "Connection timed out"]
+
+
 def test_without_a_handle_there_is_no_callback_until_one_is_set(handle: flux.Flux) -> None:
     future = FutureExt(lambda future: future.fulfill(1))
     assert future.get_flux() is None

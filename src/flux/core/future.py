@@ -158,6 +158,7 @@ class Future:
         if self._answers.results:
             self._answers.results.popleft()
         self._start_timer()
+        self._keep_alive()
 
     # Calling back
 
