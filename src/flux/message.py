@@ -22,7 +22,7 @@ from flux.constants import (
     FLUX_NODEID_ANY,
     FLUX_NODEID_UPSTREAM,
 )
-from flux.core.watchers import MessageWatcher
+from flux.core.message_watcher import MessageWatcher
 from flux.errors import InvalidArguments, named_error
 from flux.packet import Decoder, Packet, ProtocolError
 from flux.util import payload_frame, payload_text, topic_text

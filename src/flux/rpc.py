@@ -15,8 +15,9 @@ from flux.constants import (
     FLUX_RPC_NORESPONSE,
     FLUX_RPC_STREAMING,
 )
+from flux.core.answers import Answers
+from flux.core.future import Future
 from flux.errors import named_error
-from flux.future import Answers, Future
 from flux.util import payload_frame, payload_text, topic_text
 
 if TYPE_CHECKING:

@@ -253,4 +253,4 @@ def test_payloads_and_topics_are_encoded_as_told() -> None:
 
 
 def test_the_message_module_offers_the_message_watcher() -> None:
-    assert flux.message.MessageWatcher is flux.core.watchers.MessageWatcher
+    assert flux.message.MessageWatcher is flux.core.message_watcher.MessageWatcher

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections import deque
 from typing import TYPE_CHECKING
 
 from flux import packet as wire
@@ -25,39 +24,30 @@ from flux.constants import (
     FLUX_MSGFLAG_NORESPONSE,
     FLUX_MSGTYPE_EVENT,
     FLUX_MSGTYPE_REQUEST,
-    FLUX_POLLIN,
     FLUX_ROLE_OWNER,
 )
-from flux.core.descriptors import Watch
-from flux.core.reactor import Reactor, Source
+from flux.core.calls import FutureCalls
 from flux.core.topics import is_glob
 from flux.message import Message
 from flux.util import payload_frame
 
 if TYPE_CHECKING:
     from flux.core.link import Link
-    from flux.core.watchers import MessageWatcher
-    from flux.future import Future
+    from flux.core.message_watcher import MessageWatcher
 
 __all__ = ["Dispatcher"]
 
-_REFERENCES = 2  # what the reactor counts for all message watchers and futures together, as upstream
 _TEXT_MAX = 255  # bytes of an error text
 
 
-class Dispatcher(Source):
+class Dispatcher(FutureCalls):
     """The message side of one handle's reactor, which it owns."""
 
     def __init__(self, link: Link) -> None:
-        self.reactor = Reactor(self)
-        self._link = link
+        super().__init__(link)
         self._exact: dict[str, list[MessageWatcher]] = {}  # oldest first, as the other list
         self._others: list[MessageWatcher] = []
         self._running = 0
-        self._waiting: set[Future] = set()  # keeps futures with a callback alive
-        self._due: deque[tuple[int, Future]] = deque()
-        self._socket_watch: Watch | None = None
-        self._is_active = False
 
     def add(self, watcher: MessageWatcher) -> None:
         """Consider a watcher from now on, if it is started."""
@@ -85,76 +75,27 @@ class Dispatcher(Source):
         self._running -= 1
         self._update()
 
-    def wait_for(self, future: Future) -> None:
-        """A future has a callback to be called: keep it and the reactor alive."""
-        self._waiting.add(future)
-        self._update()
-
-    def forget(self, future: Future) -> None:
-        """It has none any more."""
-        self._waiting.discard(future)
-        self._update()
-
-    def result_arrived(self, future: Future) -> None:
-        """Call the future's callback once, after the messages that arrived before now."""
-        self._due.append((self._link.inbox.arrived, future))
-
-    def _update(self) -> None:
-        """Hold the reactor and listen to the socket exactly while somebody wants what arrives."""
-        is_wanted = bool(self._running or self._waiting)
-        if is_wanted != self._is_active:
-            self._is_active = is_wanted
-            self.reactor.hold(_REFERENCES if is_wanted else -_REFERENCES)
-        is_listening = self._socket_watch is not None
-        if is_listening and (not is_wanted or self._link.lost):
-            self.stop_listening()
-        elif not is_listening and is_wanted and not self._link.lost:
-            self._socket_watch = Watch(self._link.fileno(), FLUX_POLLIN, self._read, is_inner=True)
-            self.reactor.add_watch(self._socket_watch)
-
-    def stop_listening(self) -> None:
-        """Let go of the socket, which may then be replaced; `listen` takes it up again."""
-        if self._socket_watch is not None:
-            self.reactor.remove_watch(self._socket_watch)
-            self._socket_watch = None
-
-    def listen(self) -> None:
-        """Listen to the link's socket, if somebody wants what arrives."""
-        self._update()
-
-    def _read(self, _events: int) -> None:
-        self._link.read_available()
-        if self._link.lost:
-            self._update()
+    def _is_wanted(self) -> bool:
+        return bool(self._running) or super()._is_wanted()
 
     # What the reactor asks of its source
 
     def has_work(self) -> bool:
         """Whether a message, a future's callback, or the end of the connection is to be handled."""
-        return self._is_active and bool(self._link.inbox or self._due or self._link.lost)
+        return self._is_active and (bool(self._link.inbox) or super().has_work())
 
     def dispatch(self) -> None:
         """Handle one message and the futures that are due; a lost connection stops the reactor after the last."""
-        if not self._is_active:
-            return
-        packet = self._link.inbox.take()
+        packet = self._link.inbox.take() if self._is_active else None
         if packet is not None:
             self._deliver(packet)
-        self._call_due()
-        if self._link.lost and not self._link.inbox and not self._due:
-            self.reactor.stop_error()
+        super().dispatch()
 
-    def flush(self) -> None:
-        """Send what is queued; a peer that is gone shows when the next read says so."""
-        with contextlib.suppress(BrokenPipeError):
-            self._link.flush()
+    def _is_drained(self) -> bool:
+        return not self._link.inbox and super()._is_drained()
 
-    def _call_due(self) -> None:
-        taken = self._link.inbox.taken
-        for _ in range(len(self._due)):
-            if not self._due or self._due[0][0] > taken:
-                return
-            self.reactor.invoke(self._due.popleft()[1].call_back)
+    def _is_due(self, arrived: int) -> bool:
+        return arrived <= self._link.inbox.taken
 
     def _deliver(self, packet: wire.Packet) -> None:
         if packet.type == FLUX_MSGTYPE_EVENT:

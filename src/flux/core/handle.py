@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import errno
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flux import connector
+from flux.connectors.trace import TracedStream
 from flux.constants import (
     FLUX_MATCHTAG_NONE,
     FLUX_MSGTYPE_ANY,
@@ -24,18 +27,18 @@ from flux.constants import (
 from flux.core.ancestors import resolve
 from flux.core.events import EventMethods
 from flux.core.link import Link
+from flux.core.message_watcher import MessageWatcher
 from flux.core.reacting import ReactorMethods
 from flux.core.services import ServiceMethods
 from flux.core.watchers import (
     CheckWatcher,
     FDWatcher,
     IdleWatcher,
-    MessageWatcher,
     PrepareWatcher,
     SignalWatcher,
     TimerWatcher,
 )
-from flux.errors import InvalidArguments
+from flux.errors import InvalidArguments, named_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,9 +61,10 @@ _KNOWN_FLAGS = (
 class Flux(EventMethods, ServiceMethods, ReactorMethods):
     """A connection to an instance: messages, requests, events, and the reactor that calls back.
 
-    url: ``local://PATH``; None for FLUX_URI or the system instance; ``.``, ``..``, ``../..`` or ``/`` for the
-    enclosing instances. Raises OSError as `flux.connector.connect` does. flags: of FLUX_O_*, NONBLOCK and
-    TEST_NOSUB have an effect.
+    url: ``local://PATH``, ``fd://N`` or ``loop://``; None for FLUX_URI or the system instance; ``.``, ``..``,
+    ``../..`` or ``/`` for the enclosing instances. Raises OSError as `flux.connector.open_transport` does.
+    flags: of FLUX_O_*, NONBLOCK, TEST_NOSUB and TRACE have an effect; FLUX_HANDLE_TRACE in the environment
+    traces too, which prints each message to stderr.
 
     The connection closes when the last reference to the handle is gone, or at the end of a ``with``
     block, after which the handle raises OSError (EINVAL). A handle belongs to one thread at a time,
@@ -73,15 +77,26 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
         if flags & ~_KNOWN_FLAGS:
             raise connector.connect_error(errno.EINVAL, "invalid flags specified")
         self._url = resolve(url, Flux)
-        super().__init__(Link(connector.connect(self._url)), flags)
+        transport = self._open(flags)
+        super().__init__(Link(transport.stream), flags)
+        self._attributes.update(transport.attributes)
+        self._is_repeatable = transport.is_repeatable
+
+    def _open(self, flags: int) -> connector.Transport:
+        is_traced = flags & FLUX_O_TRACE or "FLUX_HANDLE_TRACE" in os.environ
+        transport = connector.open_transport(self._url)
+        return replace(transport, stream=TracedStream(transport.stream)) if is_traced else transport
 
     def reconnect(self) -> int:
         """Connect anew, under a new identity; returns 0.
 
         Requests in flight fail with ECONNRESET; subscriptions and services are the caller's to restore.
-        Raises OSError, and leaves the handle as it is, when the instance does not answer.
+        Raises OSError, and leaves the handle as it is, when the instance does not answer; ENOTSUP for
+        ``fd://``, whose socket somebody else has connected.
         """
-        stream = connector.connect(self._url)
+        if not self._is_repeatable:
+            raise named_error(errno.ENOTSUP)
+        stream = self._open(self.flags).stream
         if self._dispatcher is not None:
             self._dispatcher.stop_listening()
         self.link.reopen(stream)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bytes of one connection: between a blocking socket and the protocol state behind it.
+"""The bytes of one connection: between a blocking stream and the protocol state behind it.
 
 A call that waits blocks in one plain system call. Nothing here keeps a reference to the handle,
 so that the connection closes with the handle's last reference.
@@ -25,13 +25,15 @@ from flux.session import Receiver, Session
 if TYPE_CHECKING:
     from collections.abc import Sized
 
+    from flux.connector import Stream
+
 __all__ = ["Link"]
 
 
 class Link:
     """One connection. Used in one thread at a time, and in the process that opened it only."""
 
-    def __init__(self, stream: socket.socket) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._pid = os.getpid()
         self._unsent: bytes | memoryview = b""  # survives a KeyboardInterrupt in the middle of a long send
@@ -155,7 +157,7 @@ class Link:
             this_thread.is_blocked = False
         return ready[0][1] if ready else 0
 
-    def reopen(self, stream: socket.socket) -> None:
+    def reopen(self, stream: Stream) -> None:
         """Go on with another connection: what was in flight fails with ECONNRESET, what arrived is kept."""
         self._lose(OSError(errno.ECONNRESET, "RPC aborted due to broker reconnect"))
         self._stream.close()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import select
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ from flux.rpc import RPC
 from flux.util import payload_frame, topic_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flux.core.calls import FutureCalls
     from flux.core.link import Link
 
 __all__ = ["Messaging"]
@@ -48,6 +52,7 @@ class Messaging:
     def __init__(self, link: Link, flags: int) -> None:
         self.link, self.flags = link, flags
         self._dispatcher: Dispatcher | None = None
+        self._aside: FutureCalls | None = None
         self._deferred = 0
 
     @property
@@ -56,6 +61,20 @@ class Messaging:
         if self._dispatcher is None:
             self._dispatcher = Dispatcher(self.link)
         return self._dispatcher
+
+    @property
+    def calls(self) -> FutureCalls:
+        """Who calls the futures that get their callbacks now: the dispatcher, unless within `calling_aside`."""
+        return self._aside or self.dispatcher
+
+    @contextlib.contextmanager
+    def calling_aside(self, aside: FutureCalls) -> Iterator[None]:
+        """Have what is set up inside called from `aside`, while the handle's own reactor stands still."""
+        outer, self._aside = self._aside, aside
+        try:
+            yield
+        finally:
+            self._aside = outer
 
     def flush_when_due(self) -> None:
         """Send what is queued: now, or at the end of the turn while the reactor runs.

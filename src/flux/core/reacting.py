@@ -28,8 +28,8 @@ class ReactorMethods(Messaging):
         self._watchers: set[Watcher] = set()
 
     def get_reactor(self) -> Reactor:
-        """The handle's own reactor."""
-        return self.dispatcher.reactor
+        """The handle's own reactor; during a blocking wait for a FutureExt, the one that serves this wait."""
+        return self.calls.reactor
 
     def reactor_run(self, reactor: Reactor | None = None, flags: int = 0) -> int:
         """Run the handle's reactor, or another one; see Reactor.run for flags, result and errors."""

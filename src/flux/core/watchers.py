@@ -12,17 +12,9 @@ import errno
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from flux.constants import (
-    FLUX_MATCHTAG_NONE,
-    FLUX_MSGTYPE_ANY,
-    FLUX_ROLE_NONE,
-    FLUX_ROLE_OWNER,
-)
 from flux.core import signals
 from flux.core.descriptors import Watch
-from flux.core.topics import topic_matcher
 from flux.errors import named_error
-from flux.util import topic_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +24,11 @@ if TYPE_CHECKING:
     from flux.core.handle import Flux
     from flux.core.reactor import Hook
     from flux.core.timers import Timer
-    from flux.packet import Packet
 
 __all__ = [
     "CheckWatcher",
     "FDWatcher",
     "IdleWatcher",
-    "MessageWatcher",
     "PrepareWatcher",
     "SignalWatcher",
     "TimerWatcher",
@@ -280,59 +270,3 @@ class IdleWatcher(_HookWatcher):
 
     def _hook(self) -> Hook:
         return self._reactor.idle
-
-
-class MessageWatcher(Watcher):
-    """Calls cb(handle, watcher, message, args) for messages that no future waits for.
-
-    type_mask: FLUX_MSGTYPE_* or-ed. topic_glob: see `flux.core.topics`. match_tag: of responses. rolemask:
-    the roles whose messages are let through; the owner's always are. Which of several watchers gets a
-    message is told in `flux.core.dispatch`. Raises TypeError for a topic_glob that is no text.
-    """
-
-    def __init__(
-        self,
-        flux_handle: Flux,
-        type_mask: int,
-        callback: Callable[..., object],
-        topic_glob: str | bytes = "*",
-        match_tag: int = FLUX_MATCHTAG_NONE,
-        args: Any = None,
-        rolemask: int | None = None,
-    ) -> None:
-        if topic_glob is None:
-            raise TypeError(errno.EINVAL, "Topic glob must be a string, not None")
-        self.topic_glob = topic_text(topic_glob)
-        self.type_mask, self.match_tag = type_mask & FLUX_MSGTYPE_ANY, match_tag
-        self.rolemask = (rolemask or FLUX_ROLE_NONE) | FLUX_ROLE_OWNER
-        self._matches_topic = topic_matcher(self.topic_glob)
-        super().__init__(flux_handle, callback, args)
-        flux_handle.dispatcher.add(self)
-
-    def start(self) -> None:
-        """Begin to take messages."""
-        if not self._is_active and not self._is_destroyed:
-            self._is_active = True
-            self.flux_handle.dispatcher.watcher_started()
-
-    def stop(self) -> None:
-        """Take no more."""
-        if self._is_active:
-            self._is_active = False
-            self.flux_handle.dispatcher.watcher_stopped()
-
-    def destroy(self) -> None:
-        """Stop for good; the handle lets go of the watcher."""
-        if not self._is_destroyed:
-            self.flux_handle.dispatcher.remove(self)
-        super().destroy()
-
-    def matches(self, packet: Packet) -> bool:
-        """Whether type, matchtag and topic are those watched for."""
-        if not packet.type & self.type_mask or not self._matches_topic(packet.topic):
-            return False
-        return not self.match_tag or (packet.aux2 == self.match_tag and not packet.routes)
-
-    def lets_in(self, packet: Packet) -> bool:
-        """Whether the sender's roles allow the message."""
-        return bool(packet.rolemask & self.rolemask)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The results of one request, between the connection that brings them and the futures that take them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from flux.constants import FLUX_MSGFLAG_STREAMING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flux.packet import Packet
+
+__all__ = ["Answers"]
+
+
+class Answers:
+    """What has arrived for one request; the protocol state adds, the futures of the request take.
+
+    It knows neither of them, so a future that nobody holds any more goes at once, and its handle with it.
+    """
+
+    __slots__ = ("holders", "is_finished", "listeners", "results", "tag")
+
+    def __init__(self) -> None:
+        self.results: deque[Packet | OSError] = deque()
+        self.is_finished = False
+        self.listeners: tuple[Callable[[], None], ...] = ()
+        self.tag = 0
+        self.holders = 0
+
+    def on_response(self, response: Packet) -> None:
+        """Take an answer; the last one is an error, or any without the streaming flag."""
+        if response.aux1 or not response.flags & FLUX_MSGFLAG_STREAMING:
+            self.is_finished = True
+        self.add(response)
+
+    def on_lost(self, error: OSError) -> None:
+        """Take an error that ends the wait."""
+        self.is_finished = True
+        self.add(error)
+
+    def add(self, result: Packet | OSError) -> None:
+        """Take a result after which others may come."""
+        self.results.append(result)
+        for listener in self.listeners:
+            listener()
+
+    def stop_telling(self, listener: Callable[[], None]) -> None:
+        """Remove a listener; compared by equality, since each access makes a new bound method."""
+        self.listeners = tuple(other for other in self.listeners if other != listener)

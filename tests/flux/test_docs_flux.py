@@ -1,0 +1,43 @@
+"""docs/flux.md tells what there is."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import flux
+
+PAGE = (Path(__file__).parents[2] / "docs" / "flux.md").read_text(encoding="utf-8")
+METHODS = PAGE.split("## Methods of the handle")[1].split("## ")[0]
+
+
+def test_the_program_of_the_page_prints_what_it_says(broker: str) -> None:
+    program, expected = re.findall(r"```(?:python|text)\n(.*?)```", PAGE, re.DOTALL)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FLUX_URI": broker}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert ran.stdout == expected
+
+
+def test_the_page_lists_every_public_method_and_nothing_else() -> None:
+    listed = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", METHODS)) - {"with", "topic_glob"}
+    assert listed == {name for name in dir(flux.Flux) if not name.startswith("_") and name not in INNER}
+
+
+INNER = {"calls", "calling_aside", "dispatcher", "flush_when_due"}
+"""What futures and watchers use of their handle."""
+
+
+def test_the_modules_of_the_page_exist_unless_it_says_so() -> None:
+    section = PAGE.split("## Modules")[1].split("## ")[0]
+    for names, state in re.findall(r"^\| (`.*?) \| (.*) \|$", section, re.MULTILINE):
+        for name in re.findall(r"`(flux[\w.]*)`", names):
+            is_there = (Path(flux.__file__).parent / Path(*name.split(".")[1:])).with_suffix(".py").exists()
+            assert is_there == (state != "not there"), name
+            if is_there:
+                importlib.import_module(name)

@@ -1,0 +1,45 @@
+"""Who imports whom at run time within the package."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import flux
+
+PACKAGE = Path(flux.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+
+def imported_by(path: Path) -> set[str]:
+    """The package's modules that a module loads; what is imported for types only is not loaded."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else str(node.module))
+    return found & set(MODULES)
+
+
+def test_modules_load_each_other_in_one_direction() -> None:
+    graph = {name: imported_by(path) for name, path in MODULES.items()}
+    order = list(TopologicalSorter(graph).static_order())
+    assert order.index("flux.packet") < order.index("flux.core.link") < order.index("flux")
+
+
+def test_nothing_is_imported_inside_functions() -> None:
+    for name, path in MODULES.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        late = [
+            node.lineno
+            for function in ast.walk(tree)
+            if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+            for node in ast.walk(function)
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+        ]
+        assert not late, f"{name}:{late}"
