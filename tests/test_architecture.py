@@ -39,6 +39,8 @@ PURE = [
     "hearth/broker/credentials.py",
     "hearth/broker/attributes.py",
     "hearth/broker/payloads.py",
+    "hearth/broker/streams.py",
+    "hearth/broker/log_ring.py",
 ]
 """Deterministic, and testable without a socket or a second of waiting."""
 
