@@ -100,10 +100,6 @@ class Session:
         out.clear()
         return data
 
-    def has_bytes_to_send(self) -> bool:
-        """Whether anything is queued."""
-        return bool(self._out)
-
     def receive(self, data: bytes) -> None:
         """Take what arrived: answers go to their receivers at once, the rest to the inbox.
 

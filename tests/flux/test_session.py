@@ -44,7 +44,7 @@ def test_requests_leave_in_order_with_rising_tags() -> None:
         ("s.1", 1, 2, []),
         ("s.2", 2, 3, []),
     ]
-    assert not session.has_bytes_to_send()
+    assert session.bytes_to_send() == b""
 
 
 def test_an_answer_goes_to_the_one_who_asked() -> None:
@@ -133,7 +133,7 @@ def test_a_lost_connection_is_told_to_all_who_wait_once() -> None:
     with pytest.raises(BrokenPipeError):
         session.send(wire.event("e"))
     session.abandon(tag)
-    assert not session.has_bytes_to_send()
+    assert session.bytes_to_send() == b""
 
 
 def test_what_came_before_a_broken_message_is_delivered() -> None:
