@@ -35,7 +35,7 @@ def test_every_event_code_is_documented() -> None:
         EVENT_GAVE_UP,
         sessions.EVENT_DOES_NOT_FIT,
         tasks.EVENT_RETURNED,
-        tasks.EVENT_CANCELLED,
+        views.EVENT_CANCELLED,
         views.EVENT_FORGOTTEN,
         *range(4),
     }

@@ -133,4 +133,10 @@ def _watch_owner(owner: int, on_gone: Callable[[], None]) -> None:
         os.close(descriptor)
         on_gone()
         return
-    loop.add_reader(descriptor, on_gone)
+
+    def tell_once() -> None:
+        loop.remove_reader(descriptor)  # it stays readable, and would call us in every turn until we have ended
+        os.close(descriptor)
+        on_gone()
+
+    loop.add_reader(descriptor, tell_once)

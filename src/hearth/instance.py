@@ -119,8 +119,10 @@ class Instance:
 
     async def close(self) -> None:
         """End executors and connections, remove the socket."""
-        await self.provider.close()
-        self.broker.close()
+        try:
+            await self.provider.close()
+        finally:
+            self.broker.close()
 
 
 def _show(line: str) -> None:

@@ -18,12 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from flamepy.core.python_path import with_absolute_python_path
 from flamepy.core.types import FlameError, FlameErrorCode
 
 __all__ = ["Embedded"]
 
 _START_S = 20.0
-_DRAIN_S = 0.5  # for services to leave; results of running tasks would reach nobody
 _STOP_S = 10.0
 _TOLD_BYTES = 4000
 
@@ -45,7 +45,7 @@ class Embedded:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     cwd=self._folder,  # not ours: -m would take the program's random.py for the module
-                    env=_environment(),
+                    env=with_absolute_python_path(os.environ),
                     start_new_session=True,  # Ctrl-C is for the program; it closes its sessions and we end with it
                 )
             self.uri = self._wait_until_ready()
@@ -87,11 +87,9 @@ class Embedded:
         if self._owner != os.getpid():
             self._process.returncode = 0  # no child of this process: there is nothing to wait for, or to warn of
             return
-        for patience_s in (_DRAIN_S, _STOP_S):
-            self._process.terminate()  # the second one ends what still runs
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience_s)
-                break
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_S)  # services may leave; results of running tasks would reach nobody
         self._clean_up()
         atexit.unregister(self.stop)
 
@@ -108,12 +106,3 @@ def _runtime_folder() -> str | None:
     """Where the private folder goes; None for the temporary one. After su the variable names somebody else's."""
     folder = os.environ.get("XDG_RUNTIME_DIR")
     return folder if folder and os.access(folder, os.W_OK | os.X_OK) else None
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with a module path that means the same in another folder."""
-    environment = dict(os.environ)
-    if "PYTHONPATH" in environment:
-        entries = environment["PYTHONPATH"].split(os.pathsep)
-        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, entries))
-    return environment

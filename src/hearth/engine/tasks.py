@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Tasks"]
 
 EVENT_RETURNED = 16
-EVENT_CANCELLED = 17
 IN_FLIGHT_BYTES = 4 << 20
 """Inputs in one executor's hands, beyond the first: a large window is for small tasks."""
 
@@ -31,7 +30,6 @@ _dispatched = TASK_LIFE[TaskEvent.DISPATCHED]
 _succeeded = TASK_LIFE[TaskEvent.SUCCEEDED]
 _failed = TASK_LIFE[TaskEvent.FAILED]
 _returned = TASK_LIFE[TaskEvent.RETURNED]
-_cancelled = TASK_LIFE[TaskEvent.CANCELLED]
 
 
 class Tasks:
@@ -180,14 +178,10 @@ class Tasks:
 
     def fail_pending(self, session: Session, reason: str, now: float) -> None:
         """Nobody will ever do what waits."""
-        tasks = self._end_pending(session, TaskEvent.FAILED, reason, now)
-        session.failed += tasks
+        session.failed += self._end_pending(session, TaskEvent.FAILED, reason, now)
 
     def cancel_pending(self, session: Session, now: float) -> None:
         """The session closes before what waits was begun."""
-        for task in session.pending:
-            event = EventRecord(EVENT_CANCELLED, "Task was cancelled: its session was closed", now)
-            session.task_events.setdefault(task.id, []).append(event)
         session.cancelled += self._end_pending(session, TaskEvent.CANCELLED, "cancelled: its session was closed", now)
 
     def _end_pending(self, session: Session, event: TaskEvent, message: str, now: float) -> int:

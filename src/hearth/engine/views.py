@@ -19,6 +19,7 @@ from hearth.engine.model import Application, EventRecord, Executor, Session, Tas
 __all__ = ["application_info", "executor_info", "session_context_info", "session_info", "task_info"]
 
 _CREATED, _RUNNING, _SUCCEEDED, _FAILED = range(4)
+EVENT_CANCELLED = 17
 EVENT_FORGOTTEN = 18
 
 
@@ -74,6 +75,8 @@ def _task_events(session: Session, task: Task) -> list[EventRecord]:
         events.append(EventRecord(_SUCCEEDED, "Task was completed with state <Succeed>", task.completed))
     elif task.state is TaskState.FAILED:
         events.append(EventRecord(_FAILED, task.message or "Task failed with state <Failed>", task.completed))
+    elif task.state is TaskState.CANCELLED:
+        events.append(EventRecord(EVENT_CANCELLED, "Task was cancelled: its session was closed", task.completed))
     events += session.task_events.get(task.id, [])
     events.sort(key=lambda event: event.time)
     if task.is_forgotten:

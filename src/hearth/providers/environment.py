@@ -8,6 +8,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from flamepy.core.python_path import with_absolute_python_path
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -36,10 +38,7 @@ def process_environment(
 
     The daemon's interpreter comes first on PATH, so that ``python3`` has this very flamepy.
     """
-    environment = dict(inherited)
-    if search := environment.get("PYTHONPATH"):
-        # Relative entries are relative to us; the process starts in another folder.
-        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, search.split(os.pathsep)))
+    environment = with_absolute_python_path(inherited)
     environment.update({name: expand(value, inherited) for name, value in (attributes.environments or {}).items()})
     own = os.path.dirname(sys.executable)
     path = environment.get("PATH", os.defpath)

@@ -6,8 +6,8 @@ import pytest
 
 from flamepy.core.types import FlameError, FlameErrorCode, TaskState
 from flamepy.protocol import CompletionBatch
-from hearth.engine.tasks import EVENT_CANCELLED, EVENT_RETURNED, IN_FLIGHT_BYTES
-from hearth.engine.views import task_info
+from hearth.engine.tasks import EVENT_RETURNED, IN_FLIGHT_BYTES
+from hearth.engine.views import EVENT_CANCELLED, task_info
 from tests.hearth.engine.driver import Habits, World, habits, make_spec
 
 
@@ -283,5 +283,13 @@ def test_a_page_beyond_any_number_is_empty() -> None:
     assert len(world.engine.tasks.page("s", -(10**30), 10**30)[1]) == 3
 
 
-def test_events_out_of_the_ordinary_are_coded_above_those_of_the_system() -> None:
-    assert min(EVENT_RETURNED, EVENT_CANCELLED) > 15
+def test_a_cancelled_task_tells_when_and_why() -> None:
+    world = World(cpus=0)
+    session = world.session()
+    world.submit(1)
+    world.engine.sessions.close(session.id, world.now)
+    last = task_info(session, session.tasks[0]).events[-1]
+    assert (last.code, last.creation_time_ms) == (EVENT_CANCELLED, round(world.now * 1000))
+    assert last.message is not None
+    assert "closed" in last.message
+    assert min(EVENT_RETURNED, EVENT_CANCELLED) > 15  # those below are the system's
