@@ -35,6 +35,7 @@ PURE = [
     "flux/session.py",
     *sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / "hearth/engine").glob("*.py")),
     "hearth/broker/router.py",
+    "hearth/broker/passage.py",
     "hearth/broker/subscriptions.py",
     "hearth/broker/credentials.py",
     "hearth/broker/attributes.py",

@@ -32,11 +32,12 @@ from flux.constants import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 __all__ = [
     "HEADER_SIZE",
     "MAX_MESSAGE_BYTES",
+    "Cutter",
     "Decoder",
     "Packet",
     "ProtocolError",
@@ -51,18 +52,18 @@ __all__ = [
 
 Buffer: TypeAlias = "bytes | memoryview"
 
-_HEADER = struct.Struct(">II")
+HEADER = struct.Struct(">II")
 _PROTO = struct.Struct(">HBBIIII")
-_LENGTH = struct.Struct(">I")
-_STREAM_MAGIC = 0x1200EEFF  # the host-order word 0xffee0012 of a little-endian machine
-_PROTO_MAGIC = 0x8E01  # magic 0x8e, version 1
+FRAME_LENGTH = struct.Struct(">I")
+STREAM_MAGIC = 0x1200EEFF  # the host-order word 0xffee0012 of a little-endian machine
+PROTO_MAGIC = 0x8E01  # magic 0x8e, version 1
 _PROTO_SIZE = _PROTO.size
 _LONG = 255  # lengths from here on take the escape byte and four bytes
 _TYPES = frozenset((FLUX_MSGTYPE_REQUEST, FLUX_MSGTYPE_RESPONSE, FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_CONTROL))
 _FRAME_FLAGS = FLUX_MSGFLAG_TOPIC | FLUX_MSGFLAG_PAYLOAD | FLUX_MSGFLAG_ROUTE
 _WORD = 0xFFFFFFFF
 
-HEADER_SIZE = _HEADER.size
+HEADER_SIZE = HEADER.size
 MAX_MESSAGE_BYTES = 1 << 30
 """Default cap on one message body. The C library has none, so a header that lies about its length
 is waited for; one GiB is far above any real message and still a bound."""
@@ -148,10 +149,10 @@ def encode(packet: Packet) -> bytes:
     parts.append(b"\x14")
     try:
         proto = _PROTO.pack(
-            _PROTO_MAGIC, packet.type, flags, packet.userid, packet.rolemask, packet.aux1 & _WORD, packet.aux2 & _WORD
+            PROTO_MAGIC, packet.type, flags, packet.userid, packet.rolemask, packet.aux1 & _WORD, packet.aux2 & _WORD
         )
         parts.append(proto)
-        parts[0] = _HEADER.pack(_STREAM_MAGIC, sum(map(len, parts)))
+        parts[0] = HEADER.pack(STREAM_MAGIC, sum(map(len, parts)))
     except struct.error as error:
         raise OverflowError(f"a field does not fit the wire: {packet!r}: {error}") from None
     return b"".join(parts)
@@ -162,7 +163,7 @@ def _append_frame(parts: list[bytes], data: bytes) -> None:
     if size < _LONG:
         parts.append(size.to_bytes(1, "big"))
     else:
-        parts.append(b"\xff" + _LENGTH.pack(size))
+        parts.append(b"\xff" + FRAME_LENGTH.pack(size))
     parts.append(data)
 
 
@@ -177,9 +178,9 @@ def decode(framed: bytes) -> Packet:
 
 
 def _body_length(data: Buffer, at: int, max_bytes: int) -> int:
-    magic, length = _HEADER.unpack_from(data, at)
-    if magic != _STREAM_MAGIC:
-        raise ProtocolError(errno.EPROTO, "stream magic", got=hex(magic), want=hex(_STREAM_MAGIC))
+    magic, length = HEADER.unpack_from(data, at)
+    if magic != STREAM_MAGIC:
+        raise ProtocolError(errno.EPROTO, "stream magic", got=hex(magic), want=hex(STREAM_MAGIC))
     if not 0 < length <= max_bytes:
         raise ProtocolError(errno.EPROTO, "message length", got=length, want=f"1 to {max_bytes}")
     assert isinstance(length, int)
@@ -198,7 +199,7 @@ def decode_body(body: Buffer, start: int = 0, end: int | None = None) -> Packet:
     if last < start or body[last] != _PROTO_SIZE:
         return _decode_unusual(body, start, end)
     magic, kind, flags, userid, rolemask, aux1, aux2 = _PROTO.unpack_from(body, last + 1)
-    if magic != _PROTO_MAGIC or kind not in _TYPES:
+    if magic != PROTO_MAGIC or kind not in _TYPES:
         return _decode_unusual(body, start, end)
     at = start
     routes: list[str] | None = None
@@ -227,7 +228,7 @@ def decode_body(body: Buffer, start: int = 0, end: int | None = None) -> Packet:
         size = body[at]
         at += 1
         if size == _LONG:
-            size = _LENGTH.unpack_from(body, at)[0]
+            size = FRAME_LENGTH.unpack_from(body, at)[0]
             at += 4
         payload = bytes(body[at : at + size])
         at += size
@@ -255,8 +256,8 @@ def _decode_unusual(body: Buffer, start: int, end: int) -> Packet:
     if high - low != _PROTO_SIZE:
         raise ProtocolError(errno.EPROTO, "PROTO frame size", got=high - low, want=_PROTO_SIZE)
     magic, kind, flags, userid, rolemask, aux1, aux2 = _PROTO.unpack_from(body, low)
-    if magic != _PROTO_MAGIC:
-        raise ProtocolError(errno.EPROTO, "PROTO magic and version", got=hex(magic), want=hex(_PROTO_MAGIC))
+    if magic != PROTO_MAGIC:
+        raise ProtocolError(errno.EPROTO, "PROTO magic and version", got=hex(magic), want=hex(PROTO_MAGIC))
     if kind not in _TYPES:
         raise ProtocolError(errno.EPROTO, "message type", got=kind, want=sorted(_TYPES))
     packet = Packet(kind, flags, userid, rolemask, aux1, aux2)
@@ -291,7 +292,7 @@ def _frames(body: Buffer, start: int, end: int) -> Iterator[tuple[int, int]]:
         if size == _LONG:
             if at + 4 > end:
                 raise ProtocolError(errno.EINVAL, "frame length", got=f"{end - at} bytes", want="4 bytes")
-            size = _LENGTH.unpack_from(body, at)[0]
+            size = FRAME_LENGTH.unpack_from(body, at)[0]
             at += 4
         if at + size > end:
             raise ProtocolError(errno.EINVAL, "frame length", got=size, want=f"at most {end - at}")
@@ -299,8 +300,8 @@ def _frames(body: Buffer, start: int, end: int) -> Iterator[tuple[int, int]]:
         at += size
 
 
-class Decoder:
-    """Cuts a byte stream into packets. Feed it what arrives, split anywhere.
+class Cutter:
+    """Cuts a byte stream into message bodies. Feed it what arrives, split anywhere.
 
     Holds at most one incomplete message, so at most max_bytes and one read. After it has raised, the
     stream has lost its place: close the connection. Not thread-safe.
@@ -311,40 +312,57 @@ class Decoder:
         self._kept = bytearray()
         self._wanted = HEADER_SIZE
 
+    def bodies(self, data: Buffer) -> Iterator[tuple[Buffer, int, int]]:
+        """Each body that data completes, as (buffer, start, end): valid until the next one is taken.
+
+        Raises ProtocolError behind the last good one. Run it to its end: what is left over is kept then.
+        """
+        kept = self._kept
+        if not kept:
+            used = yield from self._cut(data)
+            if used < len(data):
+                kept += data[used:] if used else data
+            return
+        kept += data
+        if len(kept) < self._wanted:
+            return
+        with memoryview(kept) as view:
+            used = yield from self._cut(view)
+        del kept[:used]
+
+    def _cut(self, data: Buffer) -> Generator[tuple[Buffer, int, int], None, int]:
+        """The bodies in data; returns how many bytes they and their headers took."""
+        start, size = HEADER_SIZE, len(data)
+        while start <= size:
+            magic, length = HEADER.unpack_from(data, start - HEADER_SIZE)
+            if magic != STREAM_MAGIC or not 0 < length <= self._max_bytes:
+                _body_length(data, start - HEADER_SIZE, self._max_bytes)
+            end = start + length
+            if end > size:
+                self._wanted = HEADER_SIZE + length
+                return start - HEADER_SIZE
+            yield data, start, end
+            start = end + HEADER_SIZE
+        self._wanted = HEADER_SIZE
+        return start - HEADER_SIZE
+
+
+class Decoder(Cutter):
+    """Cuts a byte stream into packets."""
+
     def feed(self, data: Buffer) -> list[Packet]:
         """The packets that data completes, in order.
 
         Raises StreamError, a ProtocolError that has the packets completed before the fault in the same
         read: whoever sent them may rely on them having been sent.
         """
-        if not self._kept:
-            packets, used = self._take(data)
-            if used < len(data):
-                self._kept += data[used:] if used else data
-            return packets
-        self._kept += data
-        if len(self._kept) < self._wanted:
-            return []
-        with memoryview(self._kept) as view:
-            packets, used = self._take(view)
-        del self._kept[:used]
-        return packets
-
-    def _take(self, data: Buffer) -> tuple[list[Packet], int]:
         packets: list[Packet] = []
-        at, size = 0, len(data)
         try:
-            while size - at >= HEADER_SIZE:
-                body_end = at + HEADER_SIZE + _body_length(data, at, self._max_bytes)
-                if body_end > size:
-                    self._wanted = body_end - at
-                    return packets, at
-                packets.append(decode_body(data, at + HEADER_SIZE, body_end))
-                at = body_end
+            for body, start, end in self.bodies(data):
+                packets.append(decode_body(body, start, end))
         except ProtocolError as error:
             raise StreamError(error, packets) from None
-        self._wanted = HEADER_SIZE
-        return packets, at
+        return packets
 
 
 class StreamError(ProtocolError):

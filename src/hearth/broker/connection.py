@@ -14,7 +14,8 @@ import errno
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from flux.packet import Decoder, ProtocolError, StreamError
+from flux.packet import Cutter, ProtocolError, decode_body
+from hearth.broker.passage import Passage
 from hearth.broker.router import Port, Router
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class Connection(Port):
         self._broker = broker
         self._stream = stream
         self._loop = asyncio.get_running_loop()
-        self._decoder = Decoder(broker.max_message_bytes)
+        self._cutter = Cutter(broker.max_message_bytes)
+        self._passage = Passage(broker.router, self)
         self._queue: list[bytes | memoryview] = []
         self._queued = 0
         self._sent = 0
@@ -108,7 +110,7 @@ class Connection(Port):
         except OSError as error:
             self.close(f"read failed: {error}")
         else:
-            self._take(self._broker.read_buffer[:size])
+            self._take(bytes(self._broker.read_buffer[:size]))
         return True
 
     def _on_lost_reader(self) -> None:
@@ -125,21 +127,18 @@ class Connection(Port):
             self._loop.add_reader(self._stream, self._on_readable)
             self._on_readable()
 
-    def _take(self, data: memoryview) -> None:
+    def _take(self, data: bytes) -> None:
         if not data:
             self.close(None)
             return
+        send_on, receive = self._passage.send_on, self._broker.router.receive
         try:
-            packets = self._decoder.feed(data)
-        except StreamError as error:
-            self._broker.router.receive(self, error.packets)
-            self.close(str(error))
+            for body, start, end in self._cutter.bodies(data):
+                self.messages_in += 1
+                if not send_on(body, start, end):
+                    receive(self, [decode_body(body, start, end)])
         except ProtocolError as error:
             self.close(str(error))
-        else:
-            if packets:
-                self.messages_in += len(packets)
-                self._broker.router.receive(self, packets)
 
     def hold(self) -> None:
         """One more reason not to read from this peer."""

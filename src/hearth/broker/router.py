@@ -19,6 +19,7 @@ from flux.constants import (
     FLUX_MSGFLAG_PRIVATE,
     FLUX_MSGFLAG_STREAMING,
     FLUX_MSGFLAG_UPSTREAM,
+    FLUX_MSGTYPE_CONTROL,
     FLUX_MSGTYPE_EVENT,
     FLUX_MSGTYPE_REQUEST,
     FLUX_MSGTYPE_RESPONSE,
@@ -41,7 +42,8 @@ _SERVICE_PART_MAX = 255 - len(".disconnect")
 _REMEMBERED_SERVICES_MAX = 4096  # disconnect notices owed by one connection; far above any real client
 _ENOSYS_TEXT_MAX = 63
 _SEEN_MAX = 1024
-_SEEN_TOPIC_MAX = 255  # a method name may be as long as a message; such a one is not worth keeping
+_SEEN_TOPIC_MAX = 254  # a method name may be as long as a message; such a one is not worth keeping
+_TYPE_MAX = FLUX_MSGTYPE_CONTROL
 
 
 class Port:
@@ -53,7 +55,7 @@ class Port:
         self.services: set[str] = set()
         self.owed: dict[tuple[str, int, int], Packet] = {}
         """For each service asked, the first request: whom to tell when the connection ends."""
-        self.seen: set[str] = set()
+        self.seen: set[bytes] = set()
         """Topics to any node already entered in `owed`, so that a repeated request costs one look-up."""
         self.messages_in = 0
         self.messages_out = 0
@@ -94,7 +96,11 @@ class Router:
         self.subscriptions: Subscriptions[Port] = Subscriptions()
         self.sequence = 0
         self._on_subscribe: list[Callable[[str], None]] = []
-        self._past_in = self._past_out = 0
+        self.ways: dict[bytes, Port] = {}
+        """Topics that went to a registered service, with their connection: what a `Passage` may send on."""
+        self.received = [0] * (_TYPE_MAX + 1)
+        """Messages that connections sent us, by type."""
+        self.sent = [0] * (_TYPE_MAX + 1)
         self._connector_methods: dict[str, Callable[[Port, Packet], None]] = {
             "event.subscribe": self._subscribe,
             "event.unsubscribe": self._unsubscribe,
@@ -112,11 +118,10 @@ class Router:
         """A connection ended: its services and subscriptions go, and every service it used is told."""
         if self.ports.pop(port.uuid, None) is None:
             return
-        self._past_in += port.messages_in
-        self._past_out += port.messages_out
         self.subscriptions.forget(port)
         for name in port.services:
             del self.registered[name]
+        self.ways.clear()
         port.services.clear()
         for (service_part, _, _), asked in port.owed.items():
             notice = Packet(
@@ -133,19 +138,13 @@ class Router:
                 self._to_service(notice)
         port.owed.clear()
 
-    def traffic(self) -> dict[str, int]:
-        """Messages that connections sent us and we sent them, since the start or the last clearing."""
-        return {
-            "connections": len(self.ports),
-            "received": self._past_in + sum(port.messages_in for port in self.ports.values()),
-            "sent": self._past_out + sum(port.messages_out for port in self.ports.values()),
-        }
+    def traffic(self) -> dict[str, dict[str, int]]:
+        """Messages that we sent (tx) and got (rx), by type, since the start or the last clearing."""
+        return {"tx": _by_type(self.sent), "rx": _by_type(self.received)}
 
     def clear_traffic(self) -> None:
         """Count messages from here."""
-        traffic = self.traffic()
-        self._past_in -= traffic["received"]
-        self._past_out -= traffic["sent"]
+        self.sent[:] = self.received[:] = [0] * (_TYPE_MAX + 1)
 
     # -- messages from a connection
 
@@ -153,6 +152,7 @@ class Router:
         """Route what one connection sent."""
         stamp = port.credentials.stamp
         for packet in packets:
+            self.received[packet.type] += 1
             if packet.topic is None:
                 continue
             stamp(packet)
@@ -176,7 +176,9 @@ class Router:
             self._answer_as_connector(port, packet, method)
             return
         try:
-            if not packet.flags & FLUX_MSGFLAG_NORESPONSE and (not _is_to_anyone(packet) or topic not in port.seen):
+            if not packet.flags & FLUX_MSGFLAG_NORESPONSE and (
+                not _is_to_anyone(packet) or _bytes_of(topic) not in port.seen
+            ):
                 self._remember(port, packet)
             service = self._to_service(packet)
         except ServiceError as error:
@@ -205,7 +207,7 @@ class Router:
         if _is_to_anyone(packet) and len(topic) <= _SEEN_TOPIC_MAX:
             if len(port.seen) >= _SEEN_MAX:
                 port.seen.clear()
-            port.seen.add(topic)
+            port.seen.add(_bytes_of(topic))
 
     def _to_service(self, packet: Packet) -> Port | None:
         """Hand a request to its service. Returns the connection that it went to, None for a built-in one."""
@@ -223,15 +225,23 @@ class Router:
             raise ServiceError(errno.ENOSYS, cut_text(f"No service matching {topic} is registered", _ENOSYS_TEXT_MAX))
         if not dot:
             raise ServiceError(errno.ENOSYS)
-        port.send(wire.encode(packet))
+        if len(topic) <= _SEEN_TOPIC_MAX:
+            if len(self.ways) >= _SEEN_MAX:
+                self.ways.clear()
+            self.ways[_bytes_of(topic)] = port
+        self._send(port, packet)
         return port
+
+    def _send(self, port: Port, packet: Packet) -> None:
+        self.sent[packet.type] += 1
+        port.send(wire.encode(packet))
 
     def _response(self, packet: Packet) -> None:
         """Pop the top return address and send it there; without one, or to someone gone, it is dropped."""
         if packet.routes:
             port = self.ports.get(packet.routes.pop(0))
             if port is not None:
-                port.send(wire.encode(packet))
+                self._send(port, packet)
 
     # -- answers of built-in services
 
@@ -257,7 +267,7 @@ class Router:
 
     def publish(self, packet: Packet) -> int:
         """Give an event the next sequence number and send it to all who may see it. Returns the number."""
-        self.sequence = sequence = (self.sequence + 1) & 0xFFFFFFFF
+        sequence = self.next_sequence()
         packet.aux1, packet.aux2 = sequence, 0
         subscribers = self.subscriptions.matching(packet.topic or "")
         if subscribers:
@@ -265,8 +275,14 @@ class Router:
             private = packet.flags & FLUX_MSGFLAG_PRIVATE
             for port in subscribers:
                 if not private or port.credentials.is_owner or port.credentials.userid == packet.userid:
+                    self.sent[FLUX_MSGTYPE_EVENT] += 1
                     port.send(data)
         return sequence
+
+    def next_sequence(self) -> int:
+        """The number of one more event."""
+        self.sequence = (self.sequence + 1) & 0xFFFFFFFF
+        return self.sequence
 
     def on_subscribe(self, call: Callable[[str], None]) -> None:
         """Call with the prefix whenever a connection subscribes."""
@@ -314,6 +330,7 @@ class Router:
             raise ServiceError(errno.ENOENT)
         port.services.discard(name)
         del self.registered[name]
+        self.ways.clear()
 
 
 def cut_text(text: str, most_bytes: int) -> str:
@@ -324,6 +341,15 @@ def cut_text(text: str, most_bytes: int) -> str:
 def _bytes_of(text: str) -> bytes:
     """The bytes of a text made from a topic, which need not be UTF-8."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def _by_type(counts: list[int]) -> dict[str, int]:
+    return {
+        "request": counts[FLUX_MSGTYPE_REQUEST],
+        "response": counts[FLUX_MSGTYPE_RESPONSE],
+        "event": counts[FLUX_MSGTYPE_EVENT],
+        "control": counts[FLUX_MSGTYPE_CONTROL],
+    }
 
 
 def _is_to_anyone(packet: Packet) -> bool:

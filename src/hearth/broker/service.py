@@ -108,7 +108,7 @@ class Service:
             "rank": 0,
         }
 
-    def _traffic(self, request: Packet, nothing: None) -> dict[str, int]:
+    def _traffic(self, request: Packet, nothing: None) -> dict[str, dict[str, int]]:
         """The broker's messages: none are counted by service, to carry each at no cost."""
         return self.router.traffic()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flux import packet as wire
 from hearth.broker.payloads import no_payload
 from hearth.broker.service import Service
 from tests.hearth.broker.daemon import running_daemon
@@ -55,25 +56,33 @@ def test_an_answer_that_cannot_be_written_is_our_bug_and_its_caller_alone_is_tol
     assert "bug in buggy.x" in caplog.text
 
 
-def test_traffic_is_counted_for_those_that_left_too(client: Client, other: Client, guest: Client) -> None:
-    other.messages_in, other.messages_out = 3, 4
-    client.messages_in = 10
+def counts(request: int = 0, response: int = 0, event: int = 0) -> dict[str, int]:
+    return {"request": request, "response": response, "event": event, "control": 0}
+
+
+def test_traffic_is_counted_by_type_and_for_those_that_left_too(client: Client, other: Client, guest: Client) -> None:
+    other.serve("svc")  # a request and its response
+    guest.ask("event.subscribe", {"topic": "e"})  # another pair
+    client.say(ask("svc.x"), ask("svc.x"), wire.event("e"), wire.event("unheard"))
     other.hang_up()
-    assert json_of(guest.ask("event.stats-get")) == {"connections": 2, "received": 13, "sent": 4}
+    expected = {"rx": counts(request=5, event=2), "tx": counts(request=2, response=2, event=1)}
+    assert json_of(guest.ask("event.stats-get")) == expected
 
 
 def test_the_owner_clears_the_counts(client: Client, guest: Client) -> None:
-    client.messages_in = client.messages_out = 10
     assert guest.ask("event.stats-clear").aux1 == errno.EPERM
     assert client.ask("event.stats-clear").aux1 == 0
-    client.messages_in += 2
-    assert json_of(client.ask("event.stats-get")) == {"connections": 2, "received": 2, "sent": 0}
+    expected = {"rx": counts(request=1), "tx": counts(response=1)}  # the answer to the clearing, this question
+    assert json_of(client.ask("event.stats-get")) == expected
 
 
 def test_a_daemon_counts_every_message_once() -> None:
     with running_daemon() as daemon, daemon.connect() as client:
         for _ in range(10):
             assert client.is_served()
-        assert json_of(client.ask("attr.stats-get")) == {"connections": 1, "received": 11, "sent": 10}
+        assert json_of(client.ask("attr.stats-get")) == {
+            "rx": counts(request=11),
+            "tx": counts(response=10),
+        }
         mine = json_of(client.ask("connector-local.stats-get"))["server"]["clients"]
         assert [(peer["rxcount"], peer["txcount"], peer["rxbacklog"]) for peer in mine] == [(12, 11, 0)]

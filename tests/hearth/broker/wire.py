@@ -9,6 +9,7 @@ from flux import packet as wire
 from flux.constants import FLUX_MSGTYPE_RESPONSE, FLUX_ROLE_LOCAL, FLUX_ROLE_OWNER, FLUX_ROLE_USER
 from flux.packet import Decoder, Packet
 from hearth.broker.credentials import Credentials
+from hearth.broker.passage import Passage
 from hearth.broker.router import Port, Router
 
 OWNER = 1000
@@ -25,6 +26,7 @@ class Client(Port):
     def __init__(self, router: Router, uuid: str, credentials: Credentials = owner_credentials) -> None:
         super().__init__(uuid, credentials)
         self.router = router
+        self.passage = Passage(router, self)
         self.got: list[Packet] = []
         self.waits_for: list[Port] = []
         self.congested = False
@@ -42,8 +44,13 @@ class Client(Port):
 
     def say(self, *packets: Packet) -> None:
         """Send messages, as they arrive after a trip over the wire."""
-        data = b"".join(map(wire.encode, packets))
-        self.router.receive(self, Decoder().feed(data))
+        self.say_bytes(b"".join(map(wire.encode, packets)))
+
+    def say_bytes(self, data: bytes) -> None:
+        """Hand over what arrived as a connection does."""
+        for body, start, end in wire.Cutter().bodies(data):
+            if not self.passage.send_on(body, start, end):
+                self.router.receive(self, [wire.decode_body(body, start, end)])
 
     def ask(self, topic: str, payload: object = None, matchtag: int = 1, **fields: Any) -> Packet:
         """Send a request and take its one answer."""
