@@ -76,7 +76,8 @@ class Connection(Port):
         self._holds = 0
         """How many reasons there are not to read from this peer."""
         self._writer_added = False
-        self._broken = False
+        self._is_deaf = False
+        """Whether it is sent nothing any more: it has ended, or will at the end of the batch."""
         self.pid = pid
         stream.setblocking(False)
         self._loop.add_reader(stream, self._on_readable)
@@ -186,18 +187,18 @@ class Connection(Port):
 
     def send(self, data: bytes) -> None:
         """Queue one framed message; it leaves when the broker settles."""
-        if self._broken or self.is_closed:
+        if self._is_deaf:
             return
         if self._queued > HARD_MARK_BYTES:
             log.warning("%r does not read: %d bytes wait for it; cut off", self, self._queued)
-            self._broken = True  # closed when the batch is over: the router is in the middle of its tables
+            self._is_deaf = True  # closed when the batch is over: the router is in the middle of its tables
             self._broker.settle_later(self)
             return
         if not self._queue:
             self._broker.settle_later(self)
         self._queue.append(data)
         self._queued += len(data)
-        if self.is_congested and not self._is_stalled and self not in self._held:
+        if self._queued > SOFT_MARK_BYTES and not self._is_stalled and self not in self._held:
             self._hold_back()
 
     def _hold_back(self) -> None:
@@ -222,9 +223,9 @@ class Connection(Port):
 
     def flush(self) -> None:
         """Write what is queued, as much as the peer takes."""
-        if self._broken:
+        if self._is_deaf:
             self.close("cut off: it did not read")
-        elif self._queue and not self._writer_added and not self.is_closed:
+        elif self._queue and not self._writer_added:
             self._write()
             if self._queue:
                 self._writer_added = True
@@ -297,6 +298,7 @@ class Connection(Port):
         if self._writer_added:
             self._loop.remove_writer(self._stream)
         self._stream.close()
+        self._is_deaf = True
         self._queue.clear()
         self._queued = 0
         for peer in self._held:
