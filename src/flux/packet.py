@@ -13,6 +13,7 @@ and last a PROTO frame of 20 bytes.
 from __future__ import annotations
 
 import errno
+import functools
 import struct
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -54,10 +55,12 @@ Buffer: TypeAlias = "bytes | memoryview"
 
 HEADER = struct.Struct(">II")
 _PROTO = struct.Struct(">HBBIIII")
+_PROTO_FRAME = struct.Struct(">BHBBIIII")  # with its length
 FRAME_LENGTH = struct.Struct(">I")
 STREAM_MAGIC = 0x1200EEFF  # the host-order word 0xffee0012 of a little-endian machine
 PROTO_MAGIC = 0x8E01  # magic 0x8e, version 1
 _PROTO_SIZE = _PROTO.size
+_SHORT_LENGTHS = [bytes([size]) for size in range(255)]
 _LONG = 255  # lengths from here on take the escape byte and four bytes
 _TYPES = frozenset((FLUX_MSGTYPE_REQUEST, FLUX_MSGTYPE_RESPONSE, FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_CONTROL))
 _FRAME_FLAGS = FLUX_MSGFLAG_TOPIC | FLUX_MSGFLAG_PAYLOAD | FLUX_MSGFLAG_ROUTE
@@ -133,38 +136,50 @@ def event(topic: str, payload: bytes | None = None, flags: int = 0) -> Packet:
 def encode(packet: Packet) -> bytes:
     """The complete framed message. Raises OverflowError if a field does not fit its 32 bits."""
     flags = packet.flags & ~_FRAME_FLAGS
-    parts = [b""]
     routes, topic, payload = packet.routes, packet.topic, packet.payload
+    front = tail = b""
     if routes is not None:
         flags |= FLUX_MSGFLAG_ROUTE
-        for route in routes:
-            _append_frame(parts, route.encode("utf-8", "surrogateescape"))
-        parts.append(b"\0")
+        front = b"".join([*map(_text_frame, routes), b"\0"]) if routes else b"\0"
     if topic is not None:
         flags |= FLUX_MSGFLAG_TOPIC
-        _append_frame(parts, topic.encode("utf-8", "surrogateescape"))
+        front += _text_frame(topic)
     if payload is not None:
         flags |= FLUX_MSGFLAG_PAYLOAD
-        _append_frame(parts, payload)
-    parts.append(b"\x14")
+        front += _length(len(payload))
+        tail = payload
     try:
-        proto = _PROTO.pack(
-            PROTO_MAGIC, packet.type, flags, packet.userid, packet.rolemask, packet.aux1 & _WORD, packet.aux2 & _WORD
+        proto = _PROTO_FRAME.pack(
+            _PROTO_SIZE,
+            PROTO_MAGIC,
+            packet.type,
+            flags,
+            packet.userid,
+            packet.rolemask,
+            packet.aux1 & _WORD,
+            packet.aux2 & _WORD,
         )
-        parts.append(proto)
-        parts[0] = HEADER.pack(STREAM_MAGIC, sum(map(len, parts)))
+        header = HEADER.pack(STREAM_MAGIC, len(front) + len(tail) + _PROTO_FRAME.size)
     except struct.error as error:
         raise OverflowError(f"a field does not fit the wire: {packet!r}: {error}") from None
-    return b"".join(parts)
+    return b"".join((header, front, tail, proto))
 
 
-def _append_frame(parts: list[bytes], data: bytes) -> None:
-    size = len(data)
-    if size < _LONG:
-        parts.append(size.to_bytes(1, "big"))
-    else:
-        parts.append(b"\xff" + FRAME_LENGTH.pack(size))
-    parts.append(data)
+def _text_frame(text: str) -> bytes:
+    return _short_text_frame(text) if len(text) < _LONG else _make_text_frame(text)
+
+
+def _make_text_frame(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogateescape")
+    return _length(len(data)) + data
+
+
+_short_text_frame = functools.lru_cache(4096)(_make_text_frame)  # topics and addresses come again and again
+
+
+def _length(size: int) -> bytes:
+    """What stands before a frame's data."""
+    return _SHORT_LENGTHS[size] if size < _LONG else b"\xff" + FRAME_LENGTH.pack(size)
 
 
 def decode(framed: bytes) -> Packet:

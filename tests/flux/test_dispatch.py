@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from flux.constants import (
     FLUX_MSGTYPE_EVENT,
     FLUX_MSGTYPE_REQUEST,
     FLUX_MSGTYPE_RESPONSE,
+    FLUX_POLLIN,
     FLUX_ROLE_ALL,
     FLUX_ROLE_OWNER,
     FLUX_ROLE_USER,
@@ -161,6 +163,40 @@ def test_one_message_a_turn_lets_other_watchers_have_theirs(handle: flux.Flux, p
         peer.send(event("e.1"), event("e.2"))
         last(handle, peer)
     assert calls.index(("got", "e.2")) - calls.index(("got", "e.1")) == 2
+
+
+def test_a_timer_that_falls_due_is_called_between_two_messages(handle: flux.Flux, peer: Peer) -> None:
+    calls: Calls = []
+
+    def callback(_handle: flux.Flux, _watcher: object, message: Any, _args: object) -> None:
+        calls.append(message.topic)
+        if len(calls) == 1:
+            handle.timer_watcher_create(0, lambda *_: calls.append("timer")).start()
+
+    with handle.msg_watcher_create(callback):
+        peer.send(*(event(f"e.{number}") for number in range(5)))
+        last(handle, peer)
+    assert calls == ["e.0", "timer", "e.1", "e.2", "e.3", "e.4"]
+
+
+def test_a_descriptor_that_is_watched_is_looked_at_between_two_messages(handle: flux.Flux, peer: Peer) -> None:
+    calls: Calls = []
+    fd = os.eventfd(0)
+
+    def callback(_handle: flux.Flux, _watcher: object, message: Any, _args: object) -> None:
+        calls.append(message.topic)
+        if len(calls) == 1:
+            os.eventfd_write(fd, 1)
+
+    def readable(*_: object) -> None:
+        calls.append("fd")
+        os.eventfd_read(fd)
+
+    with handle.msg_watcher_create(callback), handle.fd_watcher_create(fd, readable, FLUX_POLLIN):
+        peer.send(*(event(f"e.{number}") for number in range(5)))
+        last(handle, peer)
+    os.close(fd)
+    assert calls.index("fd") <= 2
 
 
 def test_a_callback_takes_its_turn_among_the_messages(handle: flux.Flux, peer: Peer) -> None:

@@ -45,6 +45,7 @@ class Descriptors:
         self._selector = selectors.DefaultSelector()
         self._watches: dict[int, list[Watch]] = {}
         self._always_ready: set[int] = set()
+        self._outer = 0
         self._is_closed = False
         self._pid = os.getpid()
 
@@ -54,6 +55,7 @@ class Descriptors:
             raise named_error(errno.EINVAL)
         watches = self._watches.setdefault(watch.fd, [])
         watches.append(watch)
+        self._outer += not watch.is_inner
         try:
             self._update(watch.fd)
         except OSError:
@@ -64,6 +66,7 @@ class Descriptors:
         """End a watch; its descriptor may be closed already."""
         watches = self._watches[watch.fd]
         watches.remove(watch)
+        self._outer -= not watch.is_inner
         if not watches:
             del self._watches[watch.fd]
         self._update(watch.fd)
@@ -109,6 +112,11 @@ class Descriptors:
                 revents = events & watch.events
                 if revents:
                     yield watch, revents
+
+    @property
+    def has_outer(self) -> bool:
+        """Whether somebody besides the reactor itself watches a descriptor."""
+        return self._outer > 0
 
     def holds(self, watch: Watch) -> bool:
         """Whether it was added and not removed."""

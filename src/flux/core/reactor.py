@@ -3,7 +3,7 @@
 
 One turn, in this order: prepare callbacks; wait; one message and the futures that are due; check
 callbacks; timers; signals and descriptors; idle callbacks if there was nothing of that last line.
-One message a turn, so that no other watcher starves.
+One message a turn, so that no other watcher starves; more of them while nobody else waits for a turn.
 
 The loop ends when nothing referenced is left: each active watcher holds one reference unless
 `unref`, all message watchers and pending futures of the handle hold two together.
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Hook", "Reactor", "Source"]
+
+_HURRY_MAX = 64  # messages after one turn: then the socket is looked at, and what was queued leaves
 
 Hook = dict["Callable[[], object]", None]
 """Callbacks of one phase of a turn, in the order they were added."""
@@ -139,6 +141,7 @@ class Reactor:
                 self._turn(may_wait=not flags & FLUX_REACTOR_NOWAIT)
                 if flags:
                     break
+                self._hurry()
             self._source.flush()
             interrupted, result = this_thread.is_interrupted, self._result()
         finally:
@@ -194,6 +197,20 @@ class Reactor:
                 self.invoke(watch.on_ready, events)
         if not ready and not was_busy:
             self._call_all(self.idle)
+
+    def _hurry(self) -> None:
+        """Go on with the messages as long as a whole turn would do nothing else."""
+        for _ in range(_HURRY_MAX):
+            if self._is_stopping or self._is_awaited() or not self._source.has_work():
+                break
+            self._source.dispatch()
+
+    def _is_awaited(self) -> bool:
+        """Whether a watcher other than of messages would have a turn now."""
+        if self.prepare or self.check or self.idle or self._posted or self._descriptors.has_outer:
+            return True
+        due = self._timers.next_due()
+        return due is not None and due <= time.monotonic()
 
     def _wait(self, *, may_wait: bool) -> list[tuple[Watch, int]]:
         self._source.flush()
