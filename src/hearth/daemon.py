@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hearth.instance import Instance
+from hearth.memory import keep_freed_memory
 from hearth.rundir import default_rundir
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def serve(rundir: Path, owner: int | None) -> None:
     _own_folder(rundir)
     lock = _lock(rundir)
     gc.set_threshold(_GC_THRESHOLD)
+    keep_freed_memory()
     loop = _new_event_loop()
     try:
         loop.run_until_complete(_serve(rundir, owner))
