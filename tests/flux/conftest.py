@@ -105,3 +105,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield uri
         finally:
             process.send_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def live(broker: str) -> Iterator[flux.Flux]:
+    """A handle on a real broker."""
+    with flux.Flux(broker) as connected:
+        yield connected

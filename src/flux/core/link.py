@@ -15,6 +15,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from flux import packet as wire
 from flux.connector import READ_BYTES
 from flux.core.inbox import Inbox
 from flux.core.thread import this_thread
@@ -23,7 +24,7 @@ from flux.packet import Packet, ProtocolError
 from flux.session import Receiver, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Sized
+    from collections.abc import Callable, Sized
 
     from flux.connector import Stream
 
@@ -31,14 +32,14 @@ __all__ = ["Link"]
 
 
 class Link:
-    """One connection. Used in one thread at a time, and in the process that opened it only."""
+    """One connection. Used in one thread at a time, and in the process that opened it only. encode: see Session."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, stream: Stream, encode: Callable[[Packet], bytes] = wire.encode) -> None:
+        self._stream, self._encode = stream, encode
         self._pid = os.getpid()
         self._unsent: bytes | memoryview = b""  # survives a KeyboardInterrupt in the middle of a long send
         self._is_closed = False
-        self.session = Session()
+        self.session = Session(encode=encode)
         self.inbox = Inbox(self.session.inbox)
 
     def fileno(self) -> int:
@@ -162,7 +163,7 @@ class Link:
         self._lose(OSError(errno.ECONNRESET, "RPC aborted due to broker reconnect"))
         self._stream.close()
         self._stream = stream
-        arrived, self.session = self.session.inbox, Session()
+        arrived, self.session = self.session.inbox, Session(encode=self._encode)
         self.session.inbox = arrived
 
     def close(self) -> None:

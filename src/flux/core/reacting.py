@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from flux.core import thread
 from flux.core.messaging import Messaging
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TypeVar
 
     from flux.core.link import Link
@@ -48,7 +50,15 @@ class ReactorMethods(Messaging):
         """Whether some reactor runs in this thread."""
         return thread.this_thread.running_reactors > 0
 
-    in_reactor = reactor_running
+    @classmethod
+    @contextlib.contextmanager
+    def in_reactor(cls) -> Iterator[None]:
+        """Count a reactor that is not ours as running in this thread, in a ``with`` block."""
+        cls.reactor_enter()
+        try:
+            yield
+        finally:
+            cls.reactor_exit()
 
     @classmethod
     def reactor_enter(cls) -> None:
