@@ -78,12 +78,12 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods, CNames):
     and to the process that opened it.
     """
 
-    def __init__(self, url: str | None = None, flags: int = 0, handle: None = None) -> None:
+    def __init__(self, url: str | bytes | None = None, flags: int = 0, handle: None = None) -> None:
         if handle is not None:
             raise InvalidArguments("handle: there is no C handle to wrap; give a url")
         if flags & ~_KNOWN_FLAGS:
             raise connector.connect_error(errno.EINVAL, "invalid flags specified")
-        self._url = resolve(url, Flux)
+        self._url = resolve(_url_text(url), Flux)
         encode = _encoder()
         transport = self._open(flags)
         super().__init__(Link(transport.stream, encode), flags)
@@ -102,6 +102,7 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods, CNames):
         Raises OSError, and leaves the handle as it is, when the instance does not answer; ENOTSUP for
         ``fd://``, whose socket somebody else has connected.
         """
+        self.link.check_usable()
         if not self._is_repeatable:
             raise named_error(errno.ENOTSUP)
         stream = self._open(self.flags).stream
@@ -186,6 +187,14 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods, CNames):
     def idle_watcher_create(self, callback: Callable[..., object] | None, args: Any = None) -> IdleWatcher:
         """See IdleWatcher."""
         return IdleWatcher(self, callback, args)
+
+
+def _url_text(url: str | bytes | None) -> str | None:
+    if isinstance(url, bytes):
+        return os.fsdecode(url)
+    if url is None or isinstance(url, str):
+        return url
+    raise InvalidArguments(f"url: want str or bytes, not {type(url)}")
 
 
 def _encoder() -> Callable[[Packet], bytes]:

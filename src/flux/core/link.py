@@ -53,15 +53,16 @@ class Link:
 
     def request(self, topic: str, payload: bytes | None, receiver: Receiver | None, nodeid: int, flags: int) -> int:
         """Queue a request, see Session.request. Raises OSError (EINVAL) when closed, BrokenPipeError when lost."""
-        self._check_usable()
+        self.check_usable()
         return self.session.request(topic, payload, receiver, nodeid=nodeid, flags=flags)
 
     def send(self, packet: Packet) -> None:
         """Queue any message; raises as `request` does."""
-        self._check_usable()
+        self.check_usable()
         self.session.send(packet)
 
-    def _check_usable(self) -> None:
+    def check_usable(self) -> None:
+        """Raise OSError (EINVAL) when closed, or in a process that has not opened it."""
         if self._is_closed:
             raise named_error(errno.EINVAL)
         if os.getpid() != self._pid:
@@ -96,7 +97,7 @@ class Link:
         deadline: on the monotonic clock; past it the call still takes what is there. Raises
         TimeoutError, or, when nothing can arrive any more, the error that ended the connection.
         """
-        self._check_usable()
+        self.check_usable()
         if self.lost is not None:
             raise OSError(self.lost.errno, self.lost.strerror) from self.lost
         self.flush()

@@ -34,8 +34,14 @@ class ReactorMethods(Messaging):
         return self.calls.reactor
 
     def reactor_run(self, reactor: Reactor | None = None, flags: int = 0) -> int:
-        """Run the handle's reactor, or another one; see Reactor.run for flags, result and errors."""
-        return (reactor or self.get_reactor()).run(flags)
+        """Run the handle's reactor, or another one; see Reactor.run for flags, result and errors.
+
+        Raises OSError (EINVAL) for a closed handle.
+        """
+        if reactor is None:
+            self.link.check_usable()
+            reactor = self.get_reactor()
+        return reactor.run(flags)
 
     def reactor_stop(self, reactor: Reactor | None = None) -> None:
         """End `reactor_run` when the callbacks that are due have been called."""
