@@ -174,7 +174,7 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods, CNames):
         rolemask: int | None = None,
     ) -> MessageWatcher:
         """See MessageWatcher."""
-        return MessageWatcher(self, type_mask, callback, topic_glob, match_tag, args, rolemask)
+        return MessageWatcher(self, type_mask, callback, topic_glob, match_tag, rolemask, args)
 
     def prepare_watcher_create(self, callback: Callable[..., object], args: Any = None) -> PrepareWatcher:
         """See PrepareWatcher."""
