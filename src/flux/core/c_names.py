@@ -51,15 +51,17 @@ _METHODS = {
 class CNames:
     """Looked up only when a handle has no attribute of the name."""
 
-    def __getattr__(self, name: str) -> Any:
-        method = _METHODS.get(name)
-        if method is not None:
-            return _with_all_arguments(getattr(self, method))
-        if name.isupper():
-            value = getattr(constants, name if name.startswith("FLUX_") else f"FLUX_{name}", None)
-            if value is not None:
-                return value
-        raise MissingFunctionError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name)
+    if not TYPE_CHECKING:  # or no misspelt name would be found by a type checker
+
+        def __getattr__(self, name: str) -> Any:
+            method = _METHODS.get(name)
+            if method is not None:
+                return _with_all_arguments(getattr(self, method))
+            if name.isupper():
+                value = getattr(constants, name if name.startswith("FLUX_") else f"FLUX_{name}", None)
+                if value is not None:
+                    return value
+            raise MissingFunctionError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name)
 
 
 def _with_all_arguments(method: Callable[..., Any]) -> Callable[..., Any]:
