@@ -3,6 +3,7 @@
 
 from flux import constants, message
 from flux.core.handle import Flux
+from flux.message import Message
 from flux.rpc import RPC
 
-__all__ = ["RPC", "Flux", "constants", "message"]
+__all__ = ["RPC", "Flux", "Message", "constants", "message"]

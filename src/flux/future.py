@@ -4,5 +4,6 @@
 from flux.core.future import Future
 from flux.core.future_ext import FutureExt
 from flux.core.wait_all import WaitAllFuture
+from flux.core.wait_any import WaitAnyFuture
 
-__all__ = ["Future", "FutureExt", "WaitAllFuture"]
+__all__ = ["Future", "FutureExt", "WaitAllFuture", "WaitAnyFuture"]

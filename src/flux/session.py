@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from flux import packet as wire
 from flux.constants import (
@@ -22,6 +22,9 @@ from flux.constants import (
 from flux.errors import named_error
 from flux.matchtags import TagPool
 from flux.packet import Decoder, Packet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Receiver", "Session", "deliver"]
 
@@ -41,9 +44,14 @@ class Session:
 
     Not thread-safe: a shell that serves several threads holds its own lock around each call.
     After `lose`, requests raise the error that the connection ended with.
+
+    encode: from a packet to its framed message, for who wants to change what all messages say.
     """
 
-    def __init__(self, max_message_bytes: int = wire.MAX_MESSAGE_BYTES) -> None:
+    def __init__(
+        self, max_message_bytes: int = wire.MAX_MESSAGE_BYTES, encode: Callable[[Packet], bytes] = wire.encode
+    ) -> None:
+        self._encode = encode
         self._tags = TagPool()
         self._waiting: dict[int, Receiver | None] = {}  # None: given up, tag held until the last answer
         self._decoder = Decoder(max_message_bytes)
@@ -73,7 +81,7 @@ class Session:
             raise named_error(errno.EPIPE)
         tag = self._tags.allocate()
         try:
-            self._out.append(wire.encode(wire.request(topic, payload, matchtag=tag, nodeid=nodeid, flags=flags)))
+            self._out.append(self._encode(wire.request(topic, payload, matchtag=tag, nodeid=nodeid, flags=flags)))
         except (OverflowError, UnicodeError):
             self._tags.free(tag)
             raise
@@ -84,7 +92,7 @@ class Session:
         """Queue any message."""
         if self._lost is not None:
             raise named_error(errno.EPIPE)
-        self._out.append(wire.encode(packet))
+        self._out.append(self._encode(packet))
 
     def abandon(self, tag: int) -> None:
         """Nobody waits for this request any more; its tag is reused only after its last answer."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from flux.errors import InvalidArguments, named_error
 
-__all__ = ["encode_payload", "encode_topic", "payload_frame", "payload_text", "topic_text"]
+__all__ = ["encode_payload", "encode_topic", "get_treedict", "payload_frame", "payload_text", "topic_text"]
 
 _json = json.JSONEncoder(ensure_ascii=False)
 
@@ -58,3 +58,16 @@ def topic_text(topic: str | bytes | None) -> str:
     if topic is None:
         raise OSError(errno.EINVAL, "Topic must not be None/NULL")
     raise InvalidArguments(errno.EINVAL, f"Topic must be a string, not {type(topic)}")
+
+
+def get_treedict(in_dict: Any, key: str, default: Any = None) -> Any:
+    """What a dotted key names in nested dicts, `default` if nothing does.
+
+    Raises AttributeError when the key goes on below something that is no dict.
+    """
+    *tables, last = key.split(".")
+    for table in tables:
+        in_dict = in_dict.get(table)
+        if in_dict is None:
+            return default
+    return in_dict.get(last, default)

@@ -60,6 +60,19 @@ class Peer:
             self._read += self._decoder.feed(data)
         return self._read.pop(0)
 
+    def read_frame(self) -> bytes:
+        """The bytes of the next message the handle sent; not to be mixed with `read`."""
+        header = self._read_exactly(wire.HEADER_SIZE)
+        return header + self._read_exactly(int.from_bytes(header[4:], "big"))
+
+    def _read_exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            part = self._stream.recv(size - len(data))
+            assert part, "the handle hung up"
+            data += part
+        return data
+
     def has_been_sent_nothing(self) -> bool:
         return not self._read and not select.select([self._stream], [], [], 0)[0]
 
@@ -105,3 +118,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield uri
         finally:
             process.send_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def live(broker: str) -> Iterator[flux.Flux]:
+    """A handle on a real broker."""
+    with flux.Flux(broker) as connected:
+        yield connected

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import flux
+from flux.core import c_names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "flux.md").read_text(encoding="utf-8")
-METHODS = PAGE.split("## Methods of the handle")[1].split("## ")[0]
+METHODS = PAGE.split("## Methods of the handle")[1].split("\n## ")[0]
 
 
 def test_the_program_of_the_page_prints_what_it_says(broker: str) -> None:
@@ -25,8 +26,13 @@ def test_the_program_of_the_page_prints_what_it_says(broker: str) -> None:
 
 
 def test_the_page_lists_every_public_method_and_nothing_else() -> None:
-    listed = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", METHODS)) - {"with", "topic_glob"}
+    listed = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", METHODS.split("### ")[0])) - {"with", "topic", "topic_glob"}
     assert listed == {name for name in dir(flux.Flux) if not name.startswith("_") and name not in INNER}
+
+
+def test_the_page_lists_every_c_name_and_nothing_else() -> None:
+    (listed, _) = METHODS.split("### By their C names")[1].split("; and the constants")
+    assert set(re.findall(r"`(\w+)`", listed)) == set(c_names._METHODS)
 
 
 INNER = {"calls", "calling_aside", "dispatcher", "flush_when_due"}

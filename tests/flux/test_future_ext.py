@@ -18,18 +18,9 @@ from flux import packet as wire
 from flux.future import Future, FutureExt, WaitAllFuture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.flux.conftest import Peer
 
 Calls = list[Any]
-
-
-@pytest.fixture
-def live(broker: str) -> Iterator[flux.Flux]:
-    """A handle on a real broker."""
-    with flux.Flux(broker) as connected:
-        yield connected
 
 
 def later(_future: FutureExt) -> None:

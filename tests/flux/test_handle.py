@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -24,16 +24,12 @@ from flux.constants import (
 )
 from flux.message import Message
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 Calls = list[Any]
 
 
 @pytest.fixture
-def handle(broker: str) -> Iterator[flux.Flux]:
-    with flux.Flux(broker) as connected:
-        yield connected
+def handle(live: flux.Flux) -> flux.Flux:
+    return live
 
 
 def test_a_ping_comes_back_with_all_that_was_sent(handle: flux.Flux) -> None:

@@ -26,7 +26,7 @@ from flux.constants import (
 )
 from flux.message import Message, ProtocolError, msg_typestr
 from flux.util import encode_payload, encode_topic
-from tests.flux.vectors import MESSAGES, payload_of
+from tests.flux.vectors import DECODES, MESSAGES, payload_of
 
 TYPES = [FLUX_MSGTYPE_REQUEST, FLUX_MSGTYPE_RESPONSE, FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_CONTROL]
 
@@ -214,6 +214,60 @@ def test_a_recorded_message_is_read_and_written_again(entry: dict[str, Any]) -> 
     assert (made.userid, made.rolemask) == (entry["userid"], entry["rolemask"])
     assert made.raw_payload == payload_of(entry)
     assert made.encode().hex() == entry["hex"]
+
+
+def built(entry: dict[str, Any]) -> Message:
+    """The message of an entry, by the setters that a program would use."""
+    made = Message(entry["type"])
+    made.flags = entry["flags"] & ~(FLUX_MSGFLAG_TOPIC | FLUX_MSGFLAG_PAYLOAD | FLUX_MSGFLAG_ROUTE)
+    made.userid, made.rolemask, made.routes = entry["userid"], entry["rolemask"], entry["routes"]
+    if entry["topic"] is not None:
+        made.topic = entry["topic"]
+    setattr(made, {1: "nodeid", 2: "errnum", 4: "seq"}[made.type], entry["aux1"])
+    if made.type != FLUX_MSGTYPE_EVENT:
+        made.matchtag = entry["matchtag"]
+    put_payload(made, payload_of(entry))
+    return made
+
+
+def put_payload(made: Message, payload: bytes | None) -> None:
+    """As an object if that gives these bytes, else as text, else raw."""
+    if payload is None or not payload.endswith(b"\0") or b"\0" in payload[:-1]:
+        made.raw_payload = payload
+        return
+    try:
+        made.payload = json.loads(payload[:-1])
+    except ValueError:
+        made.payload = payload[:-1]
+    if made.raw_payload != payload:
+        made.payload_str = payload[:-1].decode()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [entry for entry in MESSAGES if entry["type"] != FLUX_MSGTYPE_CONTROL],
+    ids=lambda entry: str(entry["name"]),
+)
+def test_a_recorded_message_is_built_by_its_setters_byte_for_byte(entry: dict[str, Any]) -> None:
+    """All but control messages, which clients neither send nor get."""
+    assert built(entry).encode().hex() == entry["hex"]
+
+
+@pytest.mark.parametrize("entry", DECODES, ids=lambda entry: str(entry["name"]))
+def test_a_hand_made_body_is_read_or_refused_as_the_c_library_does(entry: dict[str, Any]) -> None:
+    body = bytes.fromhex(entry["body_hex"])
+    framed = bytes.fromhex("1200eeff") + len(body).to_bytes(4, "big") + body
+    if not entry["ok"]:
+        with pytest.raises(ProtocolError) as refused:
+            Message.decode(framed)
+        assert refused.value.errno == entry["errno"]
+        return
+    read = Message.decode(framed)
+    assert (read.type, read.raw_payload) == (entry["type"], payload_of(entry))
+    assert (None if read.routes is None else len(read.routes)) == entry["route_count"]
+    if entry["topic"] is not None:
+        assert read.topic == entry["topic"]
+    assert Message.decode(read.encode()).packet == read.packet
 
 
 def test_decode_of_bytes_that_are_no_message_is_refused() -> None:

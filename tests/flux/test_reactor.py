@@ -478,10 +478,12 @@ def test_reactor_running_is_true_in_callbacks_only(handle: flux.Flux) -> None:
     assert not flux.Flux.reactor_running()
     handle.reactor_run()
     assert calls == [True]
-    flux.Flux.reactor_enter()
-    assert flux.Flux.in_reactor()
-    flux.Flux.reactor_exit()
-    assert not flux.Flux.in_reactor()
+    with handle.in_reactor():
+        assert flux.Flux.reactor_running()
+        flux.Flux.reactor_enter()
+        flux.Flux.reactor_exit()
+        assert flux.Flux.reactor_running()
+    assert not flux.Flux.reactor_running()
 
 
 def test_a_destroyed_watcher_does_nothing_more(handle: flux.Flux) -> None:

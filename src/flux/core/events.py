@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EventMethods"]
 
+_PUBLISHER = 0  # the rank that numbers all events
+
 
 class EventMethods(Messaging):
     """Subscriptions are prefixes of topics, and counted: two need two to undo."""
@@ -37,7 +39,7 @@ class EventMethods(Messaging):
         payload = payload_frame(json_str)
         if payload is not None:
             request["payload"] = base64.b64encode(payload).decode()
-        return self.rpc("event.publish", request)
+        return self.rpc("event.publish", request, nodeid=_PUBLISHER)
 
     def event_recv(self, topic: str | bytes | None = None) -> Message:
         """Wait for an event; topic: a glob as for `recv`."""

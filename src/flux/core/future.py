@@ -278,6 +278,9 @@ class Future:
         """The reactor that calls the callback. Raises OSError (EINVAL) without a handle."""
         return self._home().calls.reactor
 
+    def incref(self) -> None:
+        """Does nothing: Python counts the references."""
+
     def __enter__(self) -> Self:
         return self
 

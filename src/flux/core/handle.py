@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flux import connector
+from flux import packet as wire
 from flux.connectors.trace import TracedStream
 from flux.constants import (
     FLUX_MATCHTAG_NONE,
@@ -25,9 +26,11 @@ from flux.constants import (
     FLUX_POLLOUT,
 )
 from flux.core.ancestors import resolve
+from flux.core.c_names import CNames
 from flux.core.events import EventMethods
 from flux.core.link import Link
 from flux.core.message_watcher import MessageWatcher
+from flux.core.periodic import PeriodicWatcher
 from flux.core.reacting import ReactorMethods
 from flux.core.services import ServiceMethods
 from flux.core.watchers import (
@@ -39,11 +42,14 @@ from flux.core.watchers import (
     TimerWatcher,
 )
 from flux.errors import InvalidArguments, named_error
+from flux.impersonation import Impersonation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import Self
+
+    from flux.packet import Packet
 
 __all__ = ["Flux"]
 
@@ -58,27 +64,29 @@ _KNOWN_FLAGS = (
 )
 
 
-class Flux(EventMethods, ServiceMethods, ReactorMethods):
+class Flux(EventMethods, ServiceMethods, ReactorMethods, CNames):
     """A connection to an instance: messages, requests, events, and the reactor that calls back.
 
     url: ``local://PATH``, ``fd://N`` or ``loop://``; None for FLUX_URI or the system instance; ``.``, ``..``,
     ``../..`` or ``/`` for the enclosing instances. Raises OSError as `flux.connector.open_transport` does.
     flags: of FLUX_O_*, NONBLOCK, TEST_NOSUB and TRACE have an effect; FLUX_HANDLE_TRACE in the environment
-    traces too, which prints each message to stderr.
+    traces too, which prints each message to stderr. FLUX_HANDLE_USERID and FLUX_HANDLE_ROLEMASK: see
+    `flux.impersonation`.
 
     The connection closes when the last reference to the handle is gone, or at the end of a ``with``
     block, after which the handle raises OSError (EINVAL). A handle belongs to one thread at a time,
     and to the process that opened it.
     """
 
-    def __init__(self, url: str | None = None, flags: int = 0, handle: None = None) -> None:
+    def __init__(self, url: str | bytes | None = None, flags: int = 0, handle: None = None) -> None:
         if handle is not None:
             raise InvalidArguments("handle: there is no C handle to wrap; give a url")
         if flags & ~_KNOWN_FLAGS:
             raise connector.connect_error(errno.EINVAL, "invalid flags specified")
-        self._url = resolve(url, Flux)
+        self._url = resolve(_url_text(url), Flux)
+        encode = _encoder()
         transport = self._open(flags)
-        super().__init__(Link(transport.stream), flags)
+        super().__init__(Link(transport.stream, encode), flags)
         self._attributes.update(transport.attributes)
         self._is_repeatable = transport.is_repeatable
 
@@ -94,6 +102,7 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
         Raises OSError, and leaves the handle as it is, when the instance does not answer; ENOTSUP for
         ``fd://``, whose socket somebody else has connected.
         """
+        self.link.check_usable()
         if not self._is_repeatable:
             raise named_error(errno.ENOTSUP)
         stream = self._open(self.flags).stream
@@ -107,6 +116,9 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
     def close(self) -> None:
         """Raises RuntimeError: the connection closes with the handle's last reference or ``with`` block."""
         raise RuntimeError("a handle is closed by dropping it, or at the end of a with block")
+
+    def incref(self) -> None:
+        """Does nothing: Python counts the references."""
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +144,12 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
         """See TimerWatcher."""
         return TimerWatcher(self, after, callback, repeat=repeat, args=args)
 
+    def periodic_watcher_create(
+        self, offset: float, interval: float, callback: Callable[..., object], args: Any = None
+    ) -> PeriodicWatcher:
+        """See PeriodicWatcher."""
+        return PeriodicWatcher(self, offset, interval, callback, args)
+
     def fd_watcher_create(
         self,
         fd_int: int,
@@ -156,7 +174,7 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
         rolemask: int | None = None,
     ) -> MessageWatcher:
         """See MessageWatcher."""
-        return MessageWatcher(self, type_mask, callback, topic_glob, match_tag, args, rolemask)
+        return MessageWatcher(self, type_mask, callback, topic_glob, match_tag, rolemask, args)
 
     def prepare_watcher_create(self, callback: Callable[..., object], args: Any = None) -> PrepareWatcher:
         """See PrepareWatcher."""
@@ -169,3 +187,20 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
     def idle_watcher_create(self, callback: Callable[..., object] | None, args: Any = None) -> IdleWatcher:
         """See IdleWatcher."""
         return IdleWatcher(self, callback, args)
+
+
+def _url_text(url: str | bytes | None) -> str | None:
+    if isinstance(url, bytes):
+        return os.fsdecode(url)
+    if url is None or isinstance(url, str):
+        return url
+    raise InvalidArguments(f"url: want str or bytes, not {type(url)}")
+
+
+def _encoder() -> Callable[[Packet], bytes]:
+    """How the environment wants messages to be written."""
+    try:
+        impersonation = Impersonation.of(os.environ)
+    except ValueError as error:
+        raise connector.connect_error(errno.EINVAL, str(error)) from None
+    return wire.encode if impersonation == Impersonation() else impersonation.encode

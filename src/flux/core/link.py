@@ -15,6 +15,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from flux import packet as wire
 from flux.connector import READ_BYTES
 from flux.core.inbox import Inbox
 from flux.core.thread import this_thread
@@ -23,7 +24,7 @@ from flux.packet import Packet, ProtocolError
 from flux.session import Receiver, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Sized
+    from collections.abc import Callable, Sized
 
     from flux.connector import Stream
 
@@ -31,14 +32,14 @@ __all__ = ["Link"]
 
 
 class Link:
-    """One connection. Used in one thread at a time, and in the process that opened it only."""
+    """One connection. Used in one thread at a time, and in the process that opened it only. encode: see Session."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, stream: Stream, encode: Callable[[Packet], bytes] = wire.encode) -> None:
+        self._stream, self._encode = stream, encode
         self._pid = os.getpid()
         self._unsent: bytes | memoryview = b""  # survives a KeyboardInterrupt in the middle of a long send
         self._is_closed = False
-        self.session = Session()
+        self.session = Session(encode=encode)
         self.inbox = Inbox(self.session.inbox)
 
     def fileno(self) -> int:
@@ -52,15 +53,16 @@ class Link:
 
     def request(self, topic: str, payload: bytes | None, receiver: Receiver | None, nodeid: int, flags: int) -> int:
         """Queue a request, see Session.request. Raises OSError (EINVAL) when closed, BrokenPipeError when lost."""
-        self._check_usable()
+        self.check_usable()
         return self.session.request(topic, payload, receiver, nodeid=nodeid, flags=flags)
 
     def send(self, packet: Packet) -> None:
         """Queue any message; raises as `request` does."""
-        self._check_usable()
+        self.check_usable()
         self.session.send(packet)
 
-    def _check_usable(self) -> None:
+    def check_usable(self) -> None:
+        """Raise OSError (EINVAL) when closed, or in a process that has not opened it."""
         if self._is_closed:
             raise named_error(errno.EINVAL)
         if os.getpid() != self._pid:
@@ -95,7 +97,7 @@ class Link:
         deadline: on the monotonic clock; past it the call still takes what is there. Raises
         TimeoutError, or, when nothing can arrive any more, the error that ended the connection.
         """
-        self._check_usable()
+        self.check_usable()
         if self.lost is not None:
             raise OSError(self.lost.errno, self.lost.strerror) from self.lost
         self.flush()
@@ -162,7 +164,7 @@ class Link:
         self._lose(OSError(errno.ECONNRESET, "RPC aborted due to broker reconnect"))
         self._stream.close()
         self._stream = stream
-        arrived, self.session = self.session.inbox, Session()
+        arrived, self.session = self.session.inbox, Session(encode=self._encode)
         self.session.inbox = arrived
 
     def close(self) -> None:

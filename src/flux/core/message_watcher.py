@@ -35,8 +35,8 @@ class MessageWatcher(Watcher):
         callback: Callable[..., object],
         topic_glob: str | bytes = "*",
         match_tag: int = FLUX_MATCHTAG_NONE,
-        args: Any = None,
         rolemask: int | None = None,
+        args: Any = None,
     ) -> None:
         if topic_glob is None:
             raise TypeError(errno.EINVAL, "Topic glob must be a string, not None")

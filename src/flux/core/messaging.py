@@ -57,8 +57,9 @@ class Messaging:
 
     @property
     def dispatcher(self) -> Dispatcher:
-        """Where watchers and futures of this handle are called from."""
+        """Where watchers and futures of this handle are called from. Raises OSError (EINVAL) for a closed handle."""
         if self._dispatcher is None:
+            self.link.check_usable()
             self._dispatcher = Dispatcher(self.link)
         return self._dispatcher
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from flux.core import thread
 from flux.core.messaging import Messaging
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TypeVar
 
     from flux.core.link import Link
@@ -32,8 +34,14 @@ class ReactorMethods(Messaging):
         return self.calls.reactor
 
     def reactor_run(self, reactor: Reactor | None = None, flags: int = 0) -> int:
-        """Run the handle's reactor, or another one; see Reactor.run for flags, result and errors."""
-        return (reactor or self.get_reactor()).run(flags)
+        """Run the handle's reactor, or another one; see Reactor.run for flags, result and errors.
+
+        Raises OSError (EINVAL) for a closed handle.
+        """
+        if reactor is None:
+            self.link.check_usable()
+            reactor = self.get_reactor()
+        return reactor.run(flags)
 
     def reactor_stop(self, reactor: Reactor | None = None) -> None:
         """End `reactor_run` when the callbacks that are due have been called."""
@@ -48,7 +56,15 @@ class ReactorMethods(Messaging):
         """Whether some reactor runs in this thread."""
         return thread.this_thread.running_reactors > 0
 
-    in_reactor = reactor_running
+    @classmethod
+    @contextlib.contextmanager
+    def in_reactor(cls) -> Iterator[None]:
+        """Count a reactor that is not ours as running in this thread, in a ``with`` block."""
+        cls.reactor_enter()
+        try:
+            yield
+        finally:
+            cls.reactor_exit()
 
     @classmethod
     def reactor_enter(cls) -> None:

@@ -7,12 +7,12 @@ import os
 import re
 import sys
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flux import packet as wire
 from flux.constants import FLUX_MATCHTAG_NONE
 from flux.core.messaging import Messaging
-from flux.util import topic_text
+from flux.util import get_treedict, topic_text
 
 if TYPE_CHECKING:
     from flux.core.link import Link
@@ -31,6 +31,7 @@ class ServiceMethods(Messaging):
     def __init__(self, link: Link, flags: int) -> None:
         super().__init__(link, flags)
         self._attributes: dict[str, str] = {}
+        self._config: dict[str, Any] | None = None
 
     def service_register(self, name: str | bytes) -> RPC:
         """Have requests whose topic begins with ``name.`` sent here.
@@ -72,6 +73,16 @@ class ServiceMethods(Messaging):
         if not isinstance(name, str):
             raise ValueError("Attribute name must be a string")
         self._call("attr.rm", {"name": name})
+
+    def conf_get(self, key: str | None = None, default: Any = None, update: bool = False) -> Any:
+        """The instance's configuration, or what a dotted key names in it, `default` if nothing does.
+
+        Fetched when first asked for; again with update. Raises AttributeError for a key that goes on below
+        a value which is no table.
+        """
+        if update or self._config is None:
+            self._config = self.rpc("config.get").get()
+        return self._config if key is None else get_treedict(self._config, key, default)
 
     def log(self, level: int, fstring: str | bytes) -> None:
         """Append to the broker's log, each line of the text as one record; nothing confirms it.

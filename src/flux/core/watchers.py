@@ -30,9 +30,11 @@ __all__ = [
     "FDWatcher",
     "IdleWatcher",
     "PrepareWatcher",
+    "ReactorWatcher",
     "SignalWatcher",
     "TimerWatcher",
     "Watcher",
+    "seconds",
 ]
 
 _SIGNAL_MAX = 64
@@ -78,7 +80,7 @@ class Watcher(ABC):
             self.callback(self.flux_handle, self, *arguments, self.args)
 
 
-class _ReactorWatcher(Watcher):
+class ReactorWatcher(Watcher):
     """A watcher that holds one reference to the reactor while it is active, unless `unref`."""
 
     def __init__(self, flux_handle: Flux, callback: Callable[..., object] | None, args: Any) -> None:
@@ -125,7 +127,7 @@ class _ReactorWatcher(Watcher):
         """Untell the reactor."""
 
 
-class TimerWatcher(_ReactorWatcher):
+class TimerWatcher(ReactorWatcher):
     """Calls cb(handle, watcher, revents, args) `after` seconds from start, then every `repeat` seconds.
 
     Without repeat the watcher stops before the callback is called, which may start it again. Runs
@@ -140,15 +142,15 @@ class TimerWatcher(_ReactorWatcher):
         repeat: float | str = 0.0,
         args: Any = None,
     ) -> None:
-        self.after, self.repeat = _seconds(after), _seconds(repeat)
+        self.after, self.repeat = seconds(after), seconds(repeat)
         super().__init__(flux_handle, callback, args)
         self._first, self._period = self.after, self.repeat
         self._timer: Timer | None = None
 
     def reset(self, after: float | None = None, repeat: float | None = None) -> Self:
         """Start over from now, with these times or those the watcher was created with."""
-        first = self.after if after is None else _seconds(after)
-        period = self.repeat if repeat is None else _seconds(repeat)
+        first = self.after if after is None else seconds(after)
+        period = self.repeat if repeat is None else seconds(repeat)
         self.stop()
         self._first, self._period = first, period
         return self.start()
@@ -170,14 +172,15 @@ class TimerWatcher(_ReactorWatcher):
         self._call(0)
 
 
-def _seconds(value: float | str) -> float:
-    seconds = float(value)
-    if not seconds >= 0:
+def seconds(value: float | str) -> float:
+    """A time span given as a number or its text. Raises OSError (EINVAL) for one below 0."""
+    span = float(value)
+    if not span >= 0:
         raise named_error(errno.EINVAL)
-    return seconds
+    return span
 
 
-class FDWatcher(_ReactorWatcher):
+class FDWatcher(ReactorWatcher):
     """Calls cb(handle, watcher, fd, revents, args) while the descriptor is ready for one of `events`.
 
     events: FLUX_POLLIN, FLUX_POLLOUT; errors and hang-ups show as readiness for what was asked.
@@ -201,7 +204,7 @@ class FDWatcher(_ReactorWatcher):
         self._call(self.fd_int, revents)
 
 
-class SignalWatcher(_ReactorWatcher):
+class SignalWatcher(ReactorWatcher):
     """Calls cb(handle, watcher, signum, args) after the signal. `start` works in the main thread only.
 
     The handler in place before comes back when the last watcher of the signal stops. Raises OSError
@@ -228,7 +231,7 @@ class SignalWatcher(_ReactorWatcher):
             self._call(self.signal_int)
 
 
-class _HookWatcher(_ReactorWatcher):
+class _HookWatcher(ReactorWatcher):
     """Calls cb(handle, watcher, revents, args) in a certain phase of each turn."""
 
     def __init__(self, flux_handle: Flux, callback: Callable[..., object] | None, args: Any = None) -> None:

@@ -6,23 +6,19 @@ import contextlib
 import json
 import os
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from flux.constants import FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_REQUEST, FLUX_MSGTYPE_RESPONSE
-from flux.packet import Decoder, Packet
+from tests.dialogues import DIALOGUES, packet_of
 from tests.hearth.broker.daemon import Daemon, RawClient, running_daemon, wait_until
 from tests.hearth.broker.wire import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DIALOGUES = {
-    dialogue["name"]: dialogue
-    for dialogue in json.loads((Path(__file__).parents[2] / "vectors" / "sessions.json").read_text())
-}
+    from flux.packet import Packet
 
 NOT_OURS = {
     "kvs": "there is no key-value store",
@@ -147,11 +143,6 @@ class Replay:
                 if ours.type == FLUX_MSGTYPE_REQUEST:
                     assert self._routes.setdefault(tuple(theirs.routes or ()), ours.routes) == ours.routes
                 assert self._real.heard(ours) == self._recorded.heard(theirs)
-
-
-def packet_of(step: dict[str, Any]) -> Packet:
-    (packet,) = Decoder().feed(bytes.fromhex(step["hex"]))
-    return packet
 
 
 def order_of(notice: Packet) -> tuple[str, int]:
