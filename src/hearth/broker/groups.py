@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["GroupsService"]
 
 _ONLINE = "broker.online"
+_NAME_MAX = 255  # characters
+_GROUPS_MAX = 4096
 
 
 class _Name(msgspec.Struct):
@@ -41,6 +43,8 @@ class GroupsService(Service):
 
     def _get(self, request: Packet, group: _Name) -> object:
         """Its members as an idset, "" for a group without any; to who streams again at every change."""
+        if len(group.name) > _NAME_MAX:
+            raise ServiceError(errno.EINVAL, f"name of a group is over {_NAME_MAX} characters")
         if is_streaming(request):
             self._watchers.open(request, group.name)
         self.router.respond(request, self._members(group.name))
@@ -50,10 +54,15 @@ class GroupsService(Service):
         return encode_json({"members": "0" if name in self._joined else ""})
 
     def _join(self, request: Packet, group: _Name) -> None:
-        """Raises ServiceError EEXIST if rank 0 is in it already."""
+        """The rank is in it, not the connection: it stays when who asked for it leaves.
+
+        Raises ServiceError EEXIST if rank 0 is in it already, ENOSPC if it is in too many.
+        """
         _require_local(request)
         if group.name in self._joined:
             raise ServiceError(errno.EEXIST, f"rank 0 is already a member of {group.name}")
+        if len(self._joined) >= _GROUPS_MAX or len(group.name) > _NAME_MAX:
+            raise ServiceError(errno.ENOSPC, f"over {_GROUPS_MAX} groups, or a name over {_NAME_MAX} characters")
         self._joined.add(group.name)
         self._tell_change(group.name)
 

@@ -50,6 +50,7 @@ class LogService(Service):
         super().__init__(router, "log")
         self._attributes = attributes
         self._show = show
+        self._on_line: list[Callable[[bytes], object]] = []
         self._ring = LogRing()
         self._followers = Streams()
         self.add_method("append", raw_payload, self._append)
@@ -62,12 +63,23 @@ class LogService(Service):
 
     def _append(self, request: Packet, line: bytes) -> object:
         """Take one line. Who gave the request no tag reads no answer, and gets none."""
-        kept = self._ring.append(line)
+        kept = self.keep(line)
         if severity_of(kept) <= self._shown_level():
             self._show(text_of(kept))
+        return LATER if request.aux2 == FLUX_MATCHTAG_NONE else None
+
+    def keep(self, line: bytes) -> bytes:
+        """Take a line without showing it: one of the daemon's own, which are on its stderr already."""
+        kept = self._ring.append(line)
         for follower in self._followers:
             self.router.respond(follower, kept + b"\0")
-        return LATER if request.aux2 == FLUX_MATCHTAG_NONE else None
+        for call in self._on_line:
+            call(kept)
+        return kept
+
+    def on_line(self, call: Callable[[bytes], object]) -> None:
+        """Call with each line from now on."""
+        self._on_line.append(call)
 
     def _shown_level(self) -> int:
         """The least severe level that is shown; nothing is while the attribute is removed."""

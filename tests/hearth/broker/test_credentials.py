@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flux.constants import FLUX_ROLE_ALL, FLUX_ROLE_OWNER, FLUX_ROLE_USER
-from hearth.broker.credentials import OWNER_ONLY, USERS, Access, Credentials, ServiceError, require
+from hearth.broker.access import Access
+from hearth.broker.credentials import OWNER_ONLY, USERS, Credentials, ServiceError, require
 from hearth.broker.payloads import no_payload
 from hearth.broker.service import Service
 from tests.hearth.broker.wire import GUEST, OWNER, Client, ask, text_of
