@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["LOG_STDERR_LEVEL", "AttributeService", "Attributes"]
 
 _IMMUTABLE_FLAG = 1  # clients keep such a value for good
-_NUMBER = re.compile(r"[+-]?[0-9]{1,10}")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,1000}")
 _NAMES_MAX = 4096
 _LEVEL_MAX = 7  # debug, the least severe; a level below 0 shows nothing
 
