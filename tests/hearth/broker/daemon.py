@@ -151,6 +151,8 @@ class Daemon:
         assert self.process.stdout is not None
         ready = self.process.stdout.readline()  # ends also when the process does; the test's time limit watches
         if ready != f"ready local://{self.path}\n".encode():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(WAIT_S)  # it says why behind the end of its stdout
             log_text = self.log
             self._clean_up()
             raise AssertionError(f"the daemon did not start: {log_text}")
