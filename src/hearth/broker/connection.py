@@ -42,6 +42,7 @@ class Owner(Protocol):
 
     router: Router
     max_message_bytes: int
+    max_guest_message_bytes: int
     read_buffer: memoryview
 
     def settle(self) -> None:
@@ -62,7 +63,7 @@ class Connection(Port):
         self._broker = broker
         self._stream = stream
         self._loop = asyncio.get_running_loop()
-        self._decoder = Decoder(broker.max_message_bytes)
+        self._decoder = Decoder(broker.max_message_bytes if credentials.is_owner else broker.max_guest_message_bytes)
         self._queue: list[bytes | memoryview] = []
         self._queued = 0
         self._sent = 0

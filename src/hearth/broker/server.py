@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from hearth.broker.credentials import Credentials
     from hearth.broker.router import Router
 
-__all__ = ["GUEST_CONNECTIONS_MAX", "Broker"]
+__all__ = ["GUEST_CONNECTIONS_MAX", "GUEST_MESSAGE_MAX_BYTES", "Broker"]
 
 log = logging.getLogger(__name__)
 
-GUEST_CONNECTIONS_MAX = 64  # of one uid
+GUEST_CONNECTIONS_MAX = 32  # of one uid
+GUEST_MESSAGE_MAX_BYTES = 16 << 20  # with the former, half a GiB that one guest may have us wait for
 
 _BACKLOG = 512
 _READ_BYTES = 256 << 10
@@ -57,6 +58,7 @@ class Broker:
     def __init__(self, router: Router, access: Access, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self.router = router
         self.max_message_bytes = max_message_bytes
+        self.max_guest_message_bytes = min(max_message_bytes, GUEST_MESSAGE_MAX_BYTES)
         self.read_buffer = memoryview(bytearray(_READ_BYTES))
         """One for all connections, since one is read at a time: a buffer made for each read costs 10 µs."""
         self.access = access
