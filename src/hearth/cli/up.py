@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from hearth.daemon import serve
+from hearth.repeats import RepeatFilter
 from hearth.rundir import default_rundir
 
 __all__ = ["up"]
@@ -32,8 +33,10 @@ def up(rundir: Path | None, configuration: Path | None, owner: int | None, log_l
 
     The first line on stdout is `ready URI`; give that URI to clients as FLAME_ENDPOINT or FLUX_URI.
     """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RepeatFilter())
     logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=log_level.upper(), handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
         serve((rundir or default_rundir()).absolute(), owner, configuration and configuration.absolute())
