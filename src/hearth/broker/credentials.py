@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["OWNER_ONLY", "USERS", "Credentials", "ServiceError", "require", "require_short_stack"]
 
 OWNER_ONLY = FLUX_ROLE_OWNER
-_STACK_MAX_BYTES = 4096  # a hundred brokers deep; whoever keeps a request keeps its return addresses
+_STACK_MAX_BYTES = 1024  # 27 hops; whoever keeps a request keeps its return addresses
 
 USERS = FLUX_ROLE_OWNER | FLUX_ROLE_USER
 

@@ -11,6 +11,7 @@ import os
 import resource
 import socket
 import struct
+import sys
 import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -191,7 +192,8 @@ class Broker:
 
 
 def _most_files() -> int:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _is_listened_to(path: Path) -> bool:
