@@ -6,11 +6,10 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
-from flux.constants import FLUX_ROLE_ALL
 from hearth.broker.credentials import USERS, ServiceError
 from hearth.broker.payloads import JsonPayload, Payload, encode_json, no_payload
 from hearth.broker.service import LATER, Service
-from hearth.broker.streams import Streams, is_streaming
+from hearth.broker.streams import is_streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,11 +45,10 @@ class ConfigService(Service):
         self._read = read
         self._configuration: dict[str, Any] = {}
         self._encoded = encode_json({})
-        self._watchers = Streams()
+        self._watchers = self.new_streams()
         self.add_method("get", no_payload, self._get, USERS)
         self.add_method("load", _Configuration(), lambda _, configuration: self.load(configuration))
         self.add_method("reload", no_payload, lambda _, nothing: self.reload())
-        self.add_method("disconnect", no_payload, self._disconnect, FLUX_ROLE_ALL)
 
     def reload(self) -> None:
         """Read the files again; without any, nothing changes. Raises ServiceError, and what was stays."""
@@ -83,9 +81,6 @@ class ConfigService(Service):
             self._watchers.open(request)
         self.router.respond(request, self._encoded)
         return LATER
-
-    def _disconnect(self, request: Packet, nothing: None) -> None:
-        self._watchers.drop(request)
 
 
 def _text_of(error: OSError) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flux.constants import FLUX_ROLE_ALL, FLUX_ROLE_LOCAL
+from flux.constants import FLUX_ROLE_LOCAL
 from hearth.broker.credentials import USERS, ServiceError
-from hearth.broker.payloads import JsonPayload, encode_json, no_payload
+from hearth.broker.payloads import JsonPayload, encode_json
 from hearth.broker.service import LATER, Service
-from hearth.broker.streams import Streams, is_streaming
+from hearth.broker.streams import is_streaming
 
 if TYPE_CHECKING:
     from flux.packet import Packet
@@ -35,11 +35,10 @@ class GroupsService(Service):
     def __init__(self, router: Router) -> None:
         super().__init__(router, "groups")
         self._joined = {_ONLINE}
-        self._watchers = Streams()
+        self._watchers = self.new_streams()
         self.add_method("get", JsonPayload(_Name), self._get, USERS)
         self.add_method("join", JsonPayload(_Name), self._join)
         self.add_method("leave", JsonPayload(_Name), self._leave)
-        self.add_method("disconnect", no_payload, self._disconnect, FLUX_ROLE_ALL)
 
     def _get(self, request: Packet, group: _Name) -> object:
         """Its members as an idset, "" for a group without any; to who streams again at every change."""
@@ -77,9 +76,6 @@ class GroupsService(Service):
     def _tell_change(self, name: str) -> None:
         for watcher in self._watchers.about(name):
             self.router.respond(watcher, self._members(name))
-
-    def _disconnect(self, request: Packet, nothing: None) -> None:
-        self._watchers.drop(request)
 
 
 def _require_local(request: Packet) -> None:

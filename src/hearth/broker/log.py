@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flux.constants import FLUX_MATCHTAG_NONE, FLUX_ROLE_ALL
+from flux.constants import FLUX_MATCHTAG_NONE
 from hearth.broker.attributes import LOG_STDERR_LEVEL
 from hearth.broker.credentials import ServiceError
 from hearth.broker.log_ring import LogRing, severity_of, text_of
 from hearth.broker.payloads import JsonPayload, no_payload, raw_payload
 from hearth.broker.service import LATER, Service
-from hearth.broker.streams import Streams, is_streaming
+from hearth.broker.streams import is_streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,14 +52,13 @@ class LogService(Service):
         self._show = show
         self._on_line: list[Callable[[bytes], object]] = []
         self._ring = LogRing()
-        self._followers = Streams()
+        self._followers = self.new_streams()
         self.add_method("append", raw_payload, self._append)
         self.add_method("dmesg", JsonPayload(_Dmesg), self._dmesg)
         self.add_method("clear", no_payload, self._clear)
         self.add_method("cancel", JsonPayload(_Cancel), self._cancel)
         self.add_method("setattr", JsonPayload(_Attribute), self._set_attribute)
         self.add_method("stats-get", no_payload, self._stats)
-        self.add_method("disconnect", no_payload, self._disconnect, FLUX_ROLE_ALL)
 
     def _append(self, request: Packet, line: bytes) -> object:
         """Take one line. Who gave the request no tag reads no answer, and gets none."""
@@ -121,6 +120,3 @@ class LogService(Service):
         """Every line is ours: there is no broker below us that would send some."""
         count = self._ring.count
         return {"ring-used": len(self._ring), "count": count, "local": count, "remote": 0}
-
-    def _disconnect(self, request: Packet, nothing: None) -> None:
-        self._followers.drop(request)

@@ -15,6 +15,7 @@ from hearth.broker.credentials import OWNER_ONLY, USERS, ServiceError, require
 from hearth.broker.payloads import JsonPayload, OptionalJson, Payload, as_utf8, encode_json, no_payload
 from hearth.broker.router import cut_text
 from hearth.broker.rusage import resource_usage
+from hearth.broker.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,6 +85,12 @@ class Service:
     ) -> None:
         """Serve ``<name>.<method>``; allowed is a mask of the roles that may ask besides the owner."""
         self._methods[f"{self.name}.{method}"] = _Method(payload, handler, allowed)
+
+    def new_streams(self) -> Streams:
+        """Streams of requests that end with their senders: the disconnect notice of the service drops them."""
+        streams = Streams()
+        self.add_method("disconnect", no_payload, lambda request, nothing: streams.drop(request), FLUX_ROLE_ALL)
+        return streams
 
     def configure(self, configuration: Mapping[str, Any]) -> None:
         """Take what concerns the service from a configuration that was loaded; most have no settings.

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flux.constants import FLUX_ROLE_ALL
 from hearth.broker.log_ring import severity_of, text_of
-from hearth.broker.payloads import JsonPayload, encode_json, no_payload
+from hearth.broker.payloads import JsonPayload, encode_json
 from hearth.broker.service import LATER, Service
-from hearth.broker.streams import Streams, is_streaming
+from hearth.broker.streams import is_streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,9 +32,8 @@ class ShutdownService(Service):
     def __init__(self, router: Router, begin: Callable[[], object]) -> None:
         super().__init__(router, "shutdown")
         self._begin = begin
-        self._watchers = Streams()
+        self._watchers = self.new_streams()
         self.add_method("start", JsonPayload(_Start), self._start)
-        self.add_method("disconnect", no_payload, self._disconnect, FLUX_ROLE_ALL)
 
     def show(self, line: bytes) -> None:
         """A line of the log: sent to who watches and wants lines as severe as this."""
@@ -55,6 +53,3 @@ class ShutdownService(Service):
             self._watchers.open(request, str(wanted.loglevel))
         self._begin()
         return LATER if is_streaming(request) else None
-
-    def _disconnect(self, request: Packet, nothing: None) -> None:
-        self._watchers.drop(request)

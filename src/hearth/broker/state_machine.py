@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flux.constants import FLUX_ROLE_ALL
 from hearth.broker.credentials import USERS, ServiceError
 from hearth.broker.payloads import OptionalJson, encode_json, no_payload
 from hearth.broker.service import LATER, Service
-from hearth.broker.streams import Streams, is_streaming
+from hearth.broker.streams import is_streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,11 +50,10 @@ class StateMachineService(Service):
         self._clock = clock
         self._since = 0.0
         self.state = State.RUN
-        self._monitors = Streams()
+        self._monitors = self.new_streams()
         self.add_method("get", no_payload, self._get, USERS)
         self.add_method("wait", no_payload, self._wait, USERS)
         self.add_method("monitor", OptionalJson(_Monitor), self._monitor)
-        self.add_method("disconnect", no_payload, self._disconnect, FLUX_ROLE_ALL)
 
     def enter(self, state: State) -> None:
         """Go on to a later state, and tell who monitors. Entering the same again is nothing."""
@@ -87,6 +85,3 @@ class StateMachineService(Service):
         if self.state >= final:
             self._monitors.take(request, request.aux2)
             self.router.respond_error(request, errno.ENODATA)
-
-    def _disconnect(self, request: Packet, nothing: None) -> None:
-        self._monitors.drop(request)
