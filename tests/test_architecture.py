@@ -43,6 +43,9 @@ PURE = [
     "hearth/broker/payloads.py",
     "hearth/broker/streams.py",
     "hearth/broker/log_ring.py",
+    "hearth/broker/state_machine.py",
+    "hearth/broker/shutdown.py",
+    "hearth/broker/resource.py",
 ]
 """Deterministic, and testable without a socket or a second of waiting."""
 

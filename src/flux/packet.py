@@ -63,6 +63,7 @@ _PROTO_SIZE = _PROTO.size
 _SHORT_LENGTHS = [bytes([size]) for size in range(255)]
 _LONG = 255  # lengths from here on take the escape byte and four bytes
 _TYPES = frozenset((FLUX_MSGTYPE_REQUEST, FLUX_MSGTYPE_RESPONSE, FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_CONTROL))
+_FRAMES_MAX = 1024  # a message has three, and one for each hop that it took
 _FRAME_FLAGS = FLUX_MSGFLAG_TOPIC | FLUX_MSGFLAG_PAYLOAD | FLUX_MSGFLAG_ROUTE
 _WORD = 0xFFFFFFFF
 
@@ -222,13 +223,14 @@ def decode_body(body: Buffer, start: int = 0, end: int | None = None) -> Packet:
     payload: bytes | None = None
     if flags & FLUX_MSGFLAG_ROUTE:
         routes = []
-        while at < last:
+        limit = last if last - at < _FRAMES_MAX * 2 else at + _FRAMES_MAX * 2
+        while at < limit:
             size = body[at]
             if size == 0 or size == _LONG:
                 break
             routes.append(str(body[at + 1 : at + 1 + size], "utf-8", "surrogateescape"))
             at += 1 + size
-        if at >= last or body[at] != 0:
+        if at >= limit or body[at] != 0:
             return _decode_unusual(body, start, end)
         at += 1
     if flags & FLUX_MSGFLAG_TOPIC:
@@ -261,7 +263,8 @@ def _text(body: Buffer, start: int, end: int) -> str:
 def _decode_unusual(body: Buffer, start: int, end: int) -> Packet:
     """Read a body frame by frame: the rules of spec and C decoder in full, without haste.
 
-    The frames are walked twice and never listed: a body of a million empty frames costs no memory.
+    The frames are walked twice and never listed. More than any message has are refused, since a body of a
+    million empty ones would hold up everybody while it is read, and addresses of one letter would fill the memory.
     """
     low, high, rest = start, start, -1
     for next_low, next_high in _frames(body, start, end):
@@ -299,9 +302,12 @@ def _next_frame(frames: Iterator[tuple[int, int]], what: str) -> tuple[int, int]
 
 
 def _frames(body: Buffer, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of each frame's data. Frames that run past the body are EINVAL."""
-    at = start
+    """(start, end) of each frame's data. Frames that run past the body are EINVAL, too many EPROTO."""
+    at, count = start, 0
     while at < end:
+        count += 1
+        if count > _FRAMES_MAX:
+            raise ProtocolError(errno.EPROTO, "frames", got="more", want=f"at most {_FRAMES_MAX}")
         size = body[at]
         at += 1
         if size == _LONG:

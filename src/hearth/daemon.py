@@ -33,12 +33,12 @@ _LOOK_S = 0.01
 _GC_THRESHOLD = 50_000  # tasks are no garbage: looking for cycles among a hundred thousand of them costs time
 
 
-def serve(rundir: Path, owner: int | None) -> None:
-    """Run until SIGTERM or SIGINT, or until the owner process ends.
+def serve(rundir: Path, owner: int | None, configuration: Path | None = None) -> None:
+    """Run until SIGTERM or SIGINT, until a client asks for the end, or until the owner process ends.
 
-    Prints ``ready URI`` when clients may connect. A first signal drains: tasks that run are waited
-    for, up to ten seconds, no more are begun; a second one stops at once. Raises OSError if the folder
-    cannot be used, or another instance runs in it.
+    Prints ``ready URI`` when clients may connect. A first signal, or a client's request, drains: tasks that
+    run are waited for, up to ten seconds, no more are begun; a second signal stops at once. Raises OSError if
+    the folder cannot be used, another instance runs in it, or the configuration cannot be read.
     """
     _own_folder(rundir)
     lock = _lock(rundir)
@@ -46,7 +46,7 @@ def serve(rundir: Path, owner: int | None) -> None:
     keep_freed_memory()
     loop = _new_event_loop()
     try:
-        loop.run_until_complete(_serve(rundir, owner))
+        loop.run_until_complete(_serve(rundir, owner, configuration))
     finally:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_IGN)  # we are ending; one more must not cut the cleaning up short
@@ -88,7 +88,7 @@ def _lock(rundir: Path) -> int:
     return descriptor
 
 
-async def _serve(rundir: Path, owner: int | None) -> None:
+async def _serve(rundir: Path, owner: int | None, configuration: Path | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     hurry = asyncio.Event()
@@ -106,13 +106,14 @@ async def _serve(rundir: Path, owner: int | None) -> None:
         loop.add_signal_handler(signum, on_signal)
     if owner is not None:
         _watch_owner(owner, stop_now)
-    instance = Instance(rundir)
+    instance = Instance(rundir, configuration, stop.set)
     sys.stdout.write(f"ready {instance.uri}\n")
     sys.stdout.flush()
     await stop.wait()
     log.info("draining: %d tasks are running", instance.running_tasks)
     instance.drain()
     await _wait_while(lambda: instance.has_unfinished and not hurry.is_set(), _DRAIN_S)
+    instance.leave()
     await _wait_while(lambda: instance.has_leaving, _LEAVE_S)  # in a hurry, too, a service may clean up
     await instance.close()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import logging
 import os
 import socket
 import sys
@@ -14,21 +16,26 @@ from typing import TYPE_CHECKING
 
 from flamepy.core.types import ApplicationAttributes, Shim
 from hearth import __version__
+from hearth.broker.access import Access
 from hearth.broker.attribute_table import CONSTANT, PLAIN
 from hearth.broker.attributes import Attributes, AttributeService
 from hearth.broker.broker_service import BrokerService
 from hearth.broker.config import ConfigService
 from hearth.broker.connector import ConnectorService
-from hearth.broker.credentials import Access
+from hearth.broker.credentials import ServiceError
 from hearth.broker.events import EventService
 from hearth.broker.groups import GroupsService
 from hearth.broker.heartbeat import HeartbeatService
 from hearth.broker.log import LogService
+from hearth.broker.log_handler import InstanceLogHandler
 from hearth.broker.modules import ModuleService
 from hearth.broker.overlay import OverlayService
+from hearth.broker.resource import JobManagerService, ResourceService
 from hearth.broker.router import Router
 from hearth.broker.server import Broker
-from hearth.broker.state_machine import StateMachineService
+from hearth.broker.shutdown import ShutdownService
+from hearth.broker.state_machine import State, StateMachineService
+from hearth.configuration_file import read_configuration
 from hearth.engine.engine import Engine
 from hearth.engine.lifecycle import ExecutorState
 from hearth.flame.control import Control
@@ -39,9 +46,12 @@ from hearth.flame.tasks import TaskViews
 from hearth.providers.local import LocalProvider, machine_capacity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = ["Instance"]
+
+log = logging.getLogger(__name__)
 
 FLUX_VERSION = "0.88.0"
 """The flux-core whose wire behaviour we keep."""
@@ -50,10 +60,12 @@ FLUX_VERSION = "0.88.0"
 class Instance:
     """A broker on ``RUNDIR/local-0`` with everything behind it. Create it on the loop that is to run it.
 
-    rundir must exist and belong to us. Raises OSError if the socket cannot be made there.
+    rundir must exist and belong to us. configuration is a file or folder (hearth.configuration_file), or None.
+    stop is called when the owner asks for the end, maybe more than once; `drain`, `leave` and `close` then follow.
+    Raises OSError if the socket cannot be made, or the configuration is not one.
     """
 
-    def __init__(self, rundir: Path) -> None:
+    def __init__(self, rundir: Path, configuration: Path | None, stop: Callable[[], object]) -> None:
         self._started = time.monotonic()
         self.uri = f"local://{rundir / 'local-0'}"
         self.router = Router(str(uuid.uuid4()), os.getuid())
@@ -61,7 +73,9 @@ class Instance:
         capacity = machine_capacity()
         host = socket.gethostname()
         self.engine = Engine(capacity, executor_prefix=self.router.uuid[:8], host=host)
-        self._serve_clients(_attributes(rundir, self.uri, self.router.uuid, host))
+        self._serve_clients(_attributes(rundir, self.uri, self.router.uuid, host, configuration))
+        self._serve_operators(configuration, stop)
+        ResourceService(self.router, host, int(capacity.cpu))
         self.provider = LocalProvider(folder=rundir / "executors", uri=self.uri, capacity=capacity)
         self._flame = flame = FlameService(self.broker, self.engine, self.uri)
         Control(flame)
@@ -69,21 +83,43 @@ class Instance:
         TaskViews(flame)
         Executors(flame, self.provider)
         self._register_builtin_applications()
+        self._configure()
+        if self.broker.access.allow_guest_user and not rundir.stat().st_mode & 0o011:
+            log.warning("guests are allowed, but they cannot reach the socket: chmod 711 %s", rundir)
         self.broker.listen(rundir / "local-0")
+        logging.getLogger("hearth").addHandler(self._log_handler)
 
     def _serve_clients(self, attributes: Attributes) -> None:
         """What every Flux client may expect of a broker."""
         AttributeService(self.router, attributes)
         EventService(self.router)
-        LogService(self.router, attributes, _show)
-        ConfigService(self.router)
+        self._log = LogService(self.router, attributes, _show)
         GroupsService(self.router)
-        StateMachineService(self.router, self._uptime_s)
         OverlayService(self.router, self._uptime_s)
         ModuleService(self.router)
         HeartbeatService(self.router, asyncio.get_running_loop().call_later, self.broker.settle)
         ConnectorService(self.broker)
         BrokerService(self.router, os.environ)
+        JobManagerService(self.router)
+
+    def _serve_operators(self, configuration: Path | None, stop: Callable[[], object]) -> None:
+        """What changes or ends the instance, and tells of it."""
+        read = None if configuration is None else functools.partial(read_configuration, configuration)
+        self._config = ConfigService(self.router, read)
+        self._state_machine = StateMachineService(self.router, self._uptime_s)
+        self._shutdown = ShutdownService(self.router, stop)
+        self._log.on_line(self._shutdown.show)
+        self._log_handler = InstanceLogHandler(asyncio.get_running_loop(), self._keep_line)
+
+    def _keep_line(self, line: bytes) -> None:
+        self._log.keep(line)
+        self.broker.settle()
+
+    def _configure(self) -> None:
+        try:
+            self._config.reload()
+        except ServiceError as error:
+            raise OSError(error.errnum, error.text) from None
 
     def _uptime_s(self) -> float:
         return time.monotonic() - self._started
@@ -114,14 +150,25 @@ class Instance:
 
     def drain(self) -> None:
         """Give no more tasks to executors; those they have are finished, and then they leave."""
+        self._state_machine.enter(State.CLEANUP)
         self.engine.drain()
         self._flame.something_happened()
 
+    def leave(self) -> None:
+        """Tasks are no longer waited for."""
+        self._state_machine.enter(State.SHUTDOWN)
+        self.broker.settle()
+
     async def close(self) -> None:
         """End executors and connections, remove the socket."""
+        self._state_machine.enter(State.FINALIZE)
+        self.broker.settle()
         try:
             await self.provider.close()
         finally:
+            logging.getLogger("hearth").removeHandler(self._log_handler)
+            self._log_handler.deliver()
+            self._shutdown.finish()
             self.broker.close()
 
 
@@ -131,11 +178,13 @@ def _show(line: str) -> None:
         sys.stderr.flush()
 
 
-def _attributes(rundir: Path, uri: str, broker_uuid: str, host: str) -> Attributes:
+def _attributes(rundir: Path, uri: str, broker_uuid: str, host: str, configuration: Path | None) -> Attributes:
     """What is so here, over what is so on every broker of one node."""
+    configured = {} if configuration is None else {"config.path": str(configuration)}
     return Attributes(
         immutable={
             **CONSTANT,
+            **configured,
             "local-uri": uri,
             "security.owner": str(os.getuid()),
             "hostlist": host,

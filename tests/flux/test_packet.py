@@ -148,11 +148,18 @@ def test_messages_before_a_fault_are_handed_over_with_it() -> None:
     assert refused.value.packets == PACKETS  # type: ignore[attr-defined]  # StreamError has it
 
 
-@pytest.mark.parametrize("flags", [0x00, 0x08], ids=["without routes", "with routes"])
-def test_a_body_of_a_million_tiny_frames_is_read_in_linear_time(flags: int) -> None:
-    proto = struct.pack(">BBBBIIII", 0x8E, 1, 1, flags, 0, 0, 0, 0)
-    body = b"\x01r" * 500_000 + b"\0" * 500_000 + b"\x14" + proto
-    assert len(wire.decode_body(body).routes or []) == (500_000 if flags else 0)
+@pytest.mark.parametrize("flags", [0, 0x08])
+@pytest.mark.parametrize("frames", [b"\x01r" * 1_000_000 + b"\0", b"\0" * 1_000_000, b"\xff\0\0\0\1r" * 1100 + b"\0"])
+def test_a_body_of_more_frames_than_any_message_has_is_refused_before_they_are_read(flags: int, frames: bytes) -> None:
+    body = frames + b"\x14" + struct.pack(">BBBBIIII", 0x8E, 1, 1, flags, 0, 0, 0, 0)
+    with pytest.raises(wire.ProtocolError, match="frames"):
+        wire.decode_body(body)
+
+
+@pytest.mark.parametrize("hop", [b"\x01r", b"\x24" + b"u" * 36], ids=["short", "uuid"])
+def test_a_way_of_a_thousand_hops_is_still_read(hop: bytes) -> None:
+    body = hop * 1000 + b"\0" + b"\x14" + struct.pack(">BBBBIIII", 0x8E, 1, 1, 0x08, 0, 0, 0, 0)
+    assert len(wire.decode_body(body).routes or ()) == 1000
 
 
 @pytest.mark.parametrize("framed", [b"", STREAM[:7], SHORT[0][:-1], SHORT[0] + b"\0", SHORT[0] * 2])

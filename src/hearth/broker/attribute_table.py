@@ -36,12 +36,12 @@ CONSTANT: Final[dict[str, str | None]] = {
     "log-syslog-enable": "0",
     "log-stderr-mode": "leader",
     "tbon.interface-hint": "default-route",
+    "rundir-cleanup": "0",
+    "statedir-cleanup": "0",
 }
 """Clients may keep these for good."""
 
 PLAIN: Final[dict[str, str | None]] = {
-    "rundir-cleanup": "0",
-    "statedir-cleanup": "0",
     "broker.cleanup-timeout": "none",
     "broker.unload-builtins-timeout": "1m",
     LOG_STDERR_LEVEL: "3",

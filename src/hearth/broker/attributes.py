@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["LOG_STDERR_LEVEL", "AttributeService", "Attributes"]
 
 _IMMUTABLE_FLAG = 1  # clients keep such a value for good
+_NUMBER = re.compile(r"[+-]?[0-9]{1,1000}")
+_NAMES_MAX = 4096
 _LEVEL_MAX = 7  # debug, the least severe; a level below 0 shows nothing
 
 LOG_STDERR_LEVEL = "log-stderr-level"
@@ -40,18 +43,30 @@ class Attributes:
     """The attributes of one broker. Pure.
 
     Only known names exist: those given at the start (a value None: to be set yet), those in KNOWN, and the
-    families ``test.`` (changed at will), ``test-ro.`` and ``test-nr.`` (set once), ``test-im.`` (set once, and
-    clients may keep it), ``test-rd.`` (belongs to a service that nobody has). ``vendor.`` names belong to the
-    site and may be set and changed freely.
+    families ``test.`` (changed at will), ``test-ro.``, ``test-nr.`` and ``vendor.``, which is the site's (set once,
+    then only by force), ``test-im.`` (set once, and clients may keep it), ``test-rd.`` (belongs to a service that
+    nobody has).
     """
 
     KNOWN = frozenset(
-        {"broker.exit-restart", "broker.module-nopanic", "config.path", "content.dump", "content.restore", "jobid"}
+        {
+            "broker.exit-restart",
+            "broker.module-nopanic",
+            "broker.rc1_path",
+            "broker.rc3_path",
+            "conf.shell_initrc",
+            "conf.shell_pluginpath",
+            "config.path",
+            "content.backing-module",
+            "content.dump",
+            "content.restore",
+            "jobid",
+        }
     )
     """Not listed before they are set."""
 
-    _FREE = ("test.", "vendor.")
-    _ONCE = ("test-ro.", "test-nr.", "test-im.")
+    _FREE = ("test.",)
+    _ONCE = ("test-ro.", "test-nr.", "test-im.", "vendor.")
     _REDIRECTED = "test-rd."
     _CONSTANT = ("test-im.", "config.path", "jobid")
     _UPDATABLE = frozenset(
@@ -102,6 +117,8 @@ class Attributes:
             raise ServiceError(errno.ENOSYS)
         if name not in self.KNOWN and not name.startswith(self._FREE + self._ONCE):
             raise ServiceError(errno.ENOENT, "unknown attribute")
+        if len(self._attributes) >= _NAMES_MAX:
+            raise ServiceError(errno.ENOSPC, f"over {_NAMES_MAX} attributes, remove some first")
         return _Attribute(value, immutable=name.startswith(self._CONSTANT))
 
     def remove(self, name: str) -> None:
@@ -118,11 +135,7 @@ class Attributes:
 
 def _check_level(value: str) -> None:
     """Raise ServiceError EINVAL unless it is a number up to 7."""
-    try:
-        is_level = int(value) <= _LEVEL_MAX
-    except ValueError:
-        is_level = False
-    if not is_level:
+    if not _NUMBER.fullmatch(value) or int(value) > _LEVEL_MAX:
         raise ServiceError(errno.EINVAL, "invalid level")
 
 

@@ -43,6 +43,7 @@ class Owner(Protocol):
 
     router: Router
     max_message_bytes: int
+    max_guest_message_bytes: int
     read_buffer: memoryview
 
     def settle(self) -> None:
@@ -63,7 +64,7 @@ class Connection(Port):
         self._broker = broker
         self._stream = stream
         self._loop = asyncio.get_running_loop()
-        self._cutter = Cutter(broker.max_message_bytes)
+        self._cutter = Cutter(broker.max_message_bytes if credentials.is_owner else broker.max_guest_message_bytes)
         self._passage = Passage(broker.router, self)
         self._queue: list[bytes | memoryview] = []
         self._queued = 0

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `connector-local` service: who is connected to the socket."""
+"""The `connector-local` service: who is connected to the socket, and who may be."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hearth.broker.access import Access
 from hearth.broker.payloads import no_payload
 from hearth.broker.service import Service
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flux.packet import Packet
     from hearth.broker.connection import Connection
     from hearth.broker.server import Broker
@@ -17,12 +20,15 @@ __all__ = ["ConnectorService"]
 
 
 class ConnectorService(Service):
-    """connector-local.stats-get."""
+    """connector-local.stats-get. Its settings are the table `access`: they hold for connections to come."""
 
     def __init__(self, broker: Broker) -> None:
         super().__init__(broker.router, "connector-local")
         self._broker = broker
         self.add_method("stats-get", no_payload, self._stats)
+
+    def configure(self, configuration: Mapping[str, Any]) -> None:  # noqa: D102 as above
+        self._broker.access = Access.configured(self._broker.access.owner, configuration)
 
     def _stats(self, request: Packet, nothing: None) -> dict[str, Any]:
         access = self._broker.access

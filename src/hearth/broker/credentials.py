@@ -1,25 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is on the other end, and what their messages may claim (RFC 3, "Message credentials")."""
+"""What the messages of a connection may claim, and what they may ask (RFC 3, "Message credentials")."""
 
 from __future__ import annotations
 
 import errno
 from typing import TYPE_CHECKING, NamedTuple
 
-from flux.constants import (
-    FLUX_ROLE_LOCAL,
-    FLUX_ROLE_NONE,
-    FLUX_ROLE_OWNER,
-    FLUX_ROLE_USER,
-    FLUX_USERID_UNKNOWN,
-)
+from flux.constants import FLUX_ROLE_NONE, FLUX_ROLE_OWNER, FLUX_ROLE_USER, FLUX_USERID_UNKNOWN
 
 if TYPE_CHECKING:
     from flux.packet import Packet
 
-__all__ = ["OWNER_ONLY", "USERS", "Access", "Credentials", "ServiceError", "require"]
+__all__ = ["OWNER_ONLY", "USERS", "Credentials", "ServiceError", "require", "require_short_stack"]
 
 OWNER_ONLY = FLUX_ROLE_OWNER
+_STACK_MAX_BYTES = 1024  # 27 hops; whoever keeps a request keeps its return addresses
+
 USERS = FLUX_ROLE_OWNER | FLUX_ROLE_USER
 
 
@@ -56,22 +52,6 @@ class Credentials(NamedTuple):
             packet.userid, packet.rolemask = self.userid, self.rolemask
 
 
-class Access(NamedTuple):
-    """Who may connect. Guests are turned away unless the owner lets them in."""
-
-    owner: int
-    allow_guest_user: bool = False
-    allow_root_owner: bool = False
-
-    def admit(self, userid: int) -> Credentials | None:
-        """The credentials of a connection made by userid, None to refuse it."""
-        if userid == self.owner or (userid == 0 and self.allow_root_owner):
-            return Credentials(userid, FLUX_ROLE_OWNER | FLUX_ROLE_LOCAL)
-        if self.allow_guest_user:
-            return Credentials(userid, FLUX_ROLE_USER | FLUX_ROLE_LOCAL)
-        return None
-
-
 def require(packet: Packet, allowed: int) -> None:
     """Raise ServiceError EPERM unless the message carries one of the allowed roles, or the owner's."""
     if packet.rolemask & (allowed | FLUX_ROLE_OWNER):
@@ -79,3 +59,9 @@ def require(packet: Packet, allowed: int) -> None:
     if allowed == OWNER_ONLY:
         raise ServiceError(errno.EPERM, "Request requires owner credentials")
     raise ServiceError(errno.EPERM, "Request rejected due to insufficient privilege")
+
+
+def require_short_stack(packet: Packet) -> None:
+    """Raise ServiceError EINVAL for a request that brings more return addresses than anybody should keep."""
+    if sum(map(len, packet.routes or ())) > _STACK_MAX_BYTES:
+        raise ServiceError(errno.EINVAL, f"return addresses are over {_STACK_MAX_BYTES} bytes")

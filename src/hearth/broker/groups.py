@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flux.constants import FLUX_ROLE_ALL, FLUX_ROLE_LOCAL
+from flux.constants import FLUX_ROLE_LOCAL
 from hearth.broker.credentials import USERS, ServiceError
-from hearth.broker.payloads import JsonPayload, encode_json, no_payload
+from hearth.broker.payloads import JsonPayload, encode_json
 from hearth.broker.service import LATER, Service
-from hearth.broker.streams import Streams, is_streaming
+from hearth.broker.streams import is_streaming
 
 if TYPE_CHECKING:
     from flux.packet import Packet
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["GroupsService"]
 
 _ONLINE = "broker.online"
+_NAME_MAX = 255  # characters
+_GROUPS_MAX = 4096
 
 
 class _Name(msgspec.Struct):
@@ -33,14 +35,15 @@ class GroupsService(Service):
     def __init__(self, router: Router) -> None:
         super().__init__(router, "groups")
         self._joined = {_ONLINE}
-        self._watchers = Streams()
+        self._watchers = self.new_streams()
         self.add_method("get", JsonPayload(_Name), self._get, USERS)
         self.add_method("join", JsonPayload(_Name), self._join)
         self.add_method("leave", JsonPayload(_Name), self._leave)
-        self.add_method("disconnect", no_payload, self._disconnect, FLUX_ROLE_ALL)
 
     def _get(self, request: Packet, group: _Name) -> object:
         """Its members as an idset, "" for a group without any; to who streams again at every change."""
+        if len(group.name) > _NAME_MAX:
+            raise ServiceError(errno.EINVAL, f"name of a group is over {_NAME_MAX} characters")
         if is_streaming(request):
             self._watchers.open(request, group.name)
         self.router.respond(request, self._members(group.name))
@@ -50,10 +53,15 @@ class GroupsService(Service):
         return encode_json({"members": "0" if name in self._joined else ""})
 
     def _join(self, request: Packet, group: _Name) -> None:
-        """Raises ServiceError EEXIST if rank 0 is in it already."""
+        """The rank is in it, not the connection: it stays when who asked for it leaves.
+
+        Raises ServiceError EEXIST if rank 0 is in it already, ENOSPC if it is in too many.
+        """
         _require_local(request)
         if group.name in self._joined:
             raise ServiceError(errno.EEXIST, f"rank 0 is already a member of {group.name}")
+        if len(self._joined) >= _GROUPS_MAX or len(group.name) > _NAME_MAX:
+            raise ServiceError(errno.ENOSPC, f"over {_GROUPS_MAX} groups, or a name over {_NAME_MAX} characters")
         self._joined.add(group.name)
         self._tell_change(group.name)
 
@@ -68,9 +76,6 @@ class GroupsService(Service):
     def _tell_change(self, name: str) -> None:
         for watcher in self._watchers.about(name):
             self.router.respond(watcher, self._members(name))
-
-    def _disconnect(self, request: Packet, nothing: None) -> None:
-        self._watchers.drop(request)
 
 
 def _require_local(request: Packet) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flux.constants import FLUX_MATCHTAG_NONE, FLUX_ROLE_ALL
+from flux.constants import FLUX_MATCHTAG_NONE
 from hearth.broker.attributes import LOG_STDERR_LEVEL
 from hearth.broker.credentials import ServiceError
 from hearth.broker.log_ring import LogRing, severity_of, text_of
 from hearth.broker.payloads import JsonPayload, no_payload, raw_payload
 from hearth.broker.service import LATER, Service
-from hearth.broker.streams import Streams, is_streaming
+from hearth.broker.streams import is_streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,24 +50,35 @@ class LogService(Service):
         super().__init__(router, "log")
         self._attributes = attributes
         self._show = show
+        self._on_line: list[Callable[[bytes], object]] = []
         self._ring = LogRing()
-        self._followers = Streams()
+        self._followers = self.new_streams()
         self.add_method("append", raw_payload, self._append)
         self.add_method("dmesg", JsonPayload(_Dmesg), self._dmesg)
         self.add_method("clear", no_payload, self._clear)
         self.add_method("cancel", JsonPayload(_Cancel), self._cancel)
         self.add_method("setattr", JsonPayload(_Attribute), self._set_attribute)
         self.add_method("stats-get", no_payload, self._stats)
-        self.add_method("disconnect", no_payload, self._disconnect, FLUX_ROLE_ALL)
 
     def _append(self, request: Packet, line: bytes) -> object:
         """Take one line. Who gave the request no tag reads no answer, and gets none."""
-        kept = self._ring.append(line)
+        kept = self.keep(line)
         if severity_of(kept) <= self._shown_level():
             self._show(text_of(kept))
+        return LATER if request.aux2 == FLUX_MATCHTAG_NONE else None
+
+    def keep(self, line: bytes) -> bytes:
+        """Take a line without showing it: one of the daemon's own, which are on its stderr already."""
+        kept = self._ring.append(line)
         for follower in self._followers:
             self.router.respond(follower, kept + b"\0")
-        return LATER if request.aux2 == FLUX_MATCHTAG_NONE else None
+        for call in self._on_line:
+            call(kept)
+        return kept
+
+    def on_line(self, call: Callable[[bytes], object]) -> None:
+        """Call with each line from now on."""
+        self._on_line.append(call)
 
     def _shown_level(self) -> int:
         """The least severe level that is shown; nothing is while the attribute is removed."""
@@ -109,6 +120,3 @@ class LogService(Service):
         """Every line is ours: there is no broker below us that would send some."""
         count = self._ring.count
         return {"ring-used": len(self._ring), "count": count, "local": count, "remote": 0}
-
-    def _disconnect(self, request: Packet, nothing: None) -> None:
-        self._followers.drop(request)

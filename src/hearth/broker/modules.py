@@ -47,6 +47,8 @@ class ModuleService(Service):
         raise ServiceError(errno.ENOENT, "module not found in search path")
 
     def _remove(self, request: Packet, wanted: _Remove) -> None:
+        if wanted.name in self.router.builtin:
+            raise ServiceError(errno.EPERM, f"{wanted.name} is built in and stays")
         raise ServiceError(errno.ENOENT)
 
 

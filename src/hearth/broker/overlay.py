@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from flux.constants import FLUX_ROLE_ALL
 from hearth.broker.credentials import USERS, ServiceError
 from hearth.broker.payloads import JsonPayload, no_payload
 from hearth.broker.service import Service
@@ -34,7 +33,7 @@ class OverlayService(Service):
         self._uptime_s = uptime_s
         self.add_method("health", no_payload, self._health, USERS)
         self.add_method("topology", JsonPayload(_Rank), self._topology, USERS)
-        self.add_method("stats-get", no_payload, self._stats, FLUX_ROLE_ALL)
+        self.add_method("stats-get", no_payload, self._stats, USERS)
 
     def _health(self, request: Packet, nothing: None) -> dict[str, Any]:
         return {"rank": 0, "status": "full", "duration": self._uptime_s(), "children": []}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -29,17 +29,18 @@ from flux.constants import (
     FLUX_USERID_UNKNOWN,
 )
 from flux.packet import Packet
-from hearth.broker.credentials import Credentials, ServiceError
+from hearth.broker.credentials import Credentials, ServiceError, require_short_stack
 from hearth.broker.payloads import JsonPayload
-from hearth.broker.subscriptions import Subscriptions
+from hearth.broker.subscriptions import PREFIX_MAX, Subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["BuiltinService", "Port", "Router", "cut_text"]
 
 _SERVICE_PART_MAX = 255 - len(".disconnect")
 _REMEMBERED_SERVICES_MAX = 4096  # disconnect notices owed by one connection; far above any real client
+_SERVICES_MAX = 1024  # that one connection may register
 _ENOSYS_TEXT_MAX = 63
 _SEEN_MAX = 1024
 _SEEN_TOPIC_MAX = 254  # a method name may be as long as a message; such a one is not worth keeping
@@ -82,6 +83,9 @@ class BuiltinService(Protocol):
 
     def handle(self, request: Packet) -> None:
         """Take a request, its sender pushed on the route stack. Answer with Router.respond, now or later."""
+
+    def configure(self, configuration: Mapping[str, Any]) -> None:
+        """A configuration was loaded. Raises ServiceError EINVAL, with nothing changed."""
 
 
 class Router:
@@ -193,6 +197,7 @@ class Router:
         service_part = topic.rpartition(".")[0]
         if len(_bytes_of(service_part)) > _SERVICE_PART_MAX:
             raise ServiceError(errno.EINVAL, f"service part of the topic is over {_SERVICE_PART_MAX} bytes")
+        require_short_stack(packet)
         key = (service_part, packet.aux1, packet.flags & FLUX_MSGFLAG_UPSTREAM)
         if key not in port.owed and len(port.owed) < _REMEMBERED_SERVICES_MAX:
             port.owed[key] = Packet(
@@ -303,7 +308,12 @@ class Router:
             self._response(answer)
 
     def _subscribe(self, port: Port, request: Packet) -> None:
+        """EINVAL for a prefix longer than any topic should be, ENOSPC if the connection has too many."""
         prefix = _TOPIC.decode(request).topic
+        if len(prefix) > PREFIX_MAX:
+            raise ServiceError(errno.EINVAL)
+        if not self.subscriptions.has_room(prefix, port):
+            raise ServiceError(errno.ENOSPC)
         self.subscriptions.add(prefix, port)
         for call in self._on_subscribe:
             call(prefix)
@@ -313,14 +323,19 @@ class Router:
             raise ServiceError(errno.ENOENT)
 
     def _add_service(self, port: Port, request: Packet) -> None:
-        """EINVAL for a dot in the name, EPERM for a guest's name not its own, EEXIST if anyone has it."""
+        """EINVAL for a name with a dot or too long to be asked for, EPERM for a guest's that is not its own.
+
+        EEXIST if anyone has it, ENOSPC if the connection has too many.
+        """
         name = _SERVICE.decode(request).service
-        if "." in name:
+        if "." in name or len(_bytes_of(name)) > _SERVICE_PART_MAX:
             raise ServiceError(errno.EINVAL)
         if not port.credentials.is_owner and not name.startswith(f"{port.credentials.userid}-"):
             raise ServiceError(errno.EPERM)
         if name in self.builtin or name in self.registered:
             raise ServiceError(errno.EEXIST)
+        if len(port.services) >= _SERVICES_MAX:
+            raise ServiceError(errno.ENOSPC)
         self.registered[name] = port
         port.services.add(name)
 

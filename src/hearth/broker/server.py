@@ -8,10 +8,13 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import socket
 import struct
+import sys
 import uuid
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
 
 from flux.packet import MAX_MESSAGE_BYTES
 from hearth.broker.connection import Connection
@@ -20,18 +23,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from hearth.broker.credentials import Access
+    from hearth.broker.access import Access
+    from hearth.broker.credentials import Credentials
     from hearth.broker.router import Router
 
-__all__ = ["Broker"]
+__all__ = ["GUEST_CONNECTIONS_MAX", "GUEST_MESSAGE_MAX_BYTES", "Broker"]
 
 log = logging.getLogger(__name__)
+
+GUEST_CONNECTIONS_MAX = 32  # of one uid
+GUEST_MESSAGE_MAX_BYTES = 16 << 20  # with the former, half a GiB that one guest may have us wait for
 
 _BACKLOG = 512
 _READ_BYTES = 256 << 10
 _ACCEPT_PAUSE_S = 0.5  # out of file descriptors: trying again at once would spin
 _PATH_MAX = 107
 _UCRED = struct.Struct("=iII")  # struct ucred: pid, uid, gid in host order
+
+
+class _Refusal(NamedTuple):
+    errnum: int
+    why: str
+
+    def __str__(self) -> str:
+        return self.why
 
 
 class Broker:
@@ -44,6 +59,7 @@ class Broker:
     def __init__(self, router: Router, access: Access, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self.router = router
         self.max_message_bytes = max_message_bytes
+        self.max_guest_message_bytes = min(max_message_bytes, GUEST_MESSAGE_MAX_BYTES)
         self.read_buffer = memoryview(bytearray(_READ_BYTES))
         """One for all connections, since one is read at a time: a buffer made for each read costs 10 µs."""
         self.access = access
@@ -52,6 +68,8 @@ class Broker:
         self._loop = asyncio.get_running_loop()
         self._listeners: list[tuple[socket.socket, Path]] = []
         self._connections: set[Connection] = set()
+        self._guests: Counter[int] = Counter()
+        """How many connections each uid has that is not the owner."""
         self._unsettled: list[Connection] = []
         self._before_write: list[Callable[[], None]] = []
 
@@ -123,22 +141,43 @@ class Broker:
     def _welcome(self, stream: socket.socket) -> None:
         pid, uid, _ = _UCRED.unpack(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
         credentials = self.access.admit(uid)
-        answer = b"\0" if credentials else bytes([errno.EPERM])
+        refusal = self._refusal(uid, credentials)
         with contextlib.suppress(BrokenPipeError):  # it is gone already, but what it sent is still to be read
-            stream.send(answer)  # one byte into an empty socket buffer never blocks
-        if credentials is None:
-            log.warning("uid %d (pid %d) was turned away", uid, pid)
+            stream.send(bytes([refusal.errnum if refusal else 0]))  # into an empty socket buffer never blocks
+        if refusal or credentials is None:
+            log.warning("refused pid %d, uid %d: %s", pid, uid, refusal)
             stream.close()
             return
+        if not credentials.is_owner:
+            self._guests[uid] += 1
         connection = Connection(self, stream, str(uuid.uuid4()), credentials, pid)
         self._connections.add(connection)
         self.connects += 1
         self.router.add(connection)
 
+    def _refusal(self, uid: int, credentials: Credentials | None) -> _Refusal | None:
+        """Why a peer may not come in, None if it may. Guests leave file descriptors to the owner, and to each other."""
+        if credentials is None:
+            return _Refusal(errno.EPERM, "it is not the owner, and access.allow-guest-user is not set")
+        if credentials.is_owner:
+            return None
+        if self._guests[uid] >= GUEST_CONNECTIONS_MAX:
+            return _Refusal(errno.EAGAIN, f"it has {GUEST_CONNECTIONS_MAX} connections, as many as a guest may have")
+        if self._guests.total() >= _most_files() // 2:
+            return _Refusal(errno.EAGAIN, "guests use half of the daemon's file descriptors")
+        return None
+
     def on_closed(self, connection: Connection) -> None:
         """A connection ended; called by the connection itself."""
+        if connection in self._connections and not connection.credentials.is_owner:
+            self._leave(connection.credentials.userid)
         self._connections.discard(connection)
         self.router.remove(connection)
+
+    def _leave(self, uid: int) -> None:
+        self._guests[uid] -= 1
+        if not self._guests[uid]:
+            del self._guests[uid]
 
     def close(self) -> None:
         """Stop listening and end every connection after one last write."""
@@ -150,6 +189,11 @@ class Broker:
         self.settle()
         for connection in list(self._connections):
             connection.close(None)
+
+
+def _most_files() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _is_listened_to(path: Path) -> bool:

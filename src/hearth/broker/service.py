@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,9 +15,10 @@ from hearth.broker.credentials import OWNER_ONLY, USERS, ServiceError, require
 from hearth.broker.payloads import JsonPayload, OptionalJson, Payload, as_utf8, encode_json, no_payload
 from hearth.broker.router import cut_text
 from hearth.broker.rusage import resource_usage
+from hearth.broker.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from flux.packet import Packet
     from hearth.broker.router import Router
@@ -48,6 +49,11 @@ class _Usage(msgspec.Struct):
     who: str = "self"
 
 
+class _Debug(msgspec.Struct):
+    op: Literal["setbit", "clrbit", "set", "clr"]
+    flags: Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
+
+
 class Service:
     """A service inside the daemon. Subclasses add their methods in __init__.
 
@@ -61,10 +67,13 @@ class Service:
         self.name = name
         self.uuid = str(uuid.uuid4())
         self._methods: dict[str, _Method] = {}
+        self._debug_flags = 0
         self.add_method("ping", JsonPayload(dict[str, Any]), self._ping, USERS)
         self.add_method("stats-get", no_payload, self._traffic, FLUX_ROLE_ALL)
         self.add_method("stats-clear", no_payload, self._clear_traffic)
         self.add_method("rusage", OptionalJson(_Usage), self._usage, USERS)
+        self.add_method("debug", JsonPayload(_Debug), self._debug)
+        self.add_method("config-reload", JsonPayload(dict[str, Any]), self._reconfigure)
         router.builtin[name] = self
 
     def add_method(
@@ -76,6 +85,18 @@ class Service:
     ) -> None:
         """Serve ``<name>.<method>``; allowed is a mask of the roles that may ask besides the owner."""
         self._methods[f"{self.name}.{method}"] = _Method(payload, handler, allowed)
+
+    def new_streams(self) -> Streams:
+        """Streams of requests that end with their senders: the disconnect notice of the service drops them."""
+        streams = Streams()
+        self.add_method("disconnect", no_payload, lambda request, nothing: streams.drop(request), FLUX_ROLE_ALL)
+        return streams
+
+    def configure(self, configuration: Mapping[str, Any]) -> None:
+        """Take what concerns the service from a configuration that was loaded; most have no settings.
+
+        Raises ServiceError EINVAL, with nothing changed.
+        """
 
     def handle(self, request: Packet) -> None:
         """Carry out one request and answer it."""
@@ -117,3 +138,17 @@ class Service:
 
     def _usage(self, request: Packet, usage: _Usage) -> dict[str, float]:
         return resource_usage(usage.who)
+
+    def _debug(self, request: Packet, wanted: _Debug) -> dict[str, int]:
+        """Bits that a program may set, and look at, for each service; the services here look at none."""
+        if wanted.op == "setbit":
+            self._debug_flags |= wanted.flags
+        elif wanted.op == "clrbit":
+            self._debug_flags &= ~wanted.flags
+        else:
+            self._debug_flags = wanted.flags if wanted.op == "set" else 0
+        return {"flags": self._debug_flags}
+
+    def _reconfigure(self, request: Packet, configuration: dict[str, Any]) -> None:
+        """A configuration for this service alone, until the next is loaded for all."""
+        self.configure(configuration)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from hearth.daemon import serve
+from hearth.repeats import RepeatFilter
 from hearth.rundir import default_rundir
 
 __all__ = ["up"]
@@ -19,17 +20,25 @@ _LEVELS = ["debug", "info", "warning", "error"]
 
 @click.command(epilog="Example: hearth up --rundir /tmp/my-hearth")
 @click.option("--rundir", type=click.Path(path_type=Path), help="Folder of the socket, local-0.")
+@click.option(
+    "--config",
+    "configuration",
+    type=click.Path(path_type=Path),
+    help="Configuration: a file of TOML or JSON, or a folder of *.toml.",
+)
 @click.option("--owner", type=int, hidden=True, help="End with this process, which must be our parent.")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="What stderr tells.")
-def up(rundir: Path | None, owner: int | None, log_level: str) -> None:
+def up(rundir: Path | None, configuration: Path | None, owner: int | None, log_level: str) -> None:
     """Run an instance in the foreground until SIGTERM or Ctrl-C.
 
     The first line on stdout is `ready URI`; give that URI to clients as FLAME_ENDPOINT or FLUX_URI.
     """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RepeatFilter())
     logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=log_level.upper(), handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        serve((rundir or default_rundir()).absolute(), owner)
+        serve((rundir or default_rundir()).absolute(), owner, configuration and configuration.absolute())
     except (FileExistsError, NotADirectoryError) as error:
         raise click.ClickException(f"{error.filename} is not a folder; choose another --rundir") from error

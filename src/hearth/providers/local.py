@@ -71,7 +71,8 @@ class LocalProvider:
         """Start the application's command in a fresh folder, or in its working directory."""
         folder = self._folder / launch.executor_id
         try:
-            folder.mkdir(parents=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # guests may be let into the one above
+            folder.mkdir()
             self._processes[launch.executor_id] = self._start(launch, folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)

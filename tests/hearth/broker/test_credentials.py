@@ -1,4 +1,4 @@
-"""Who may connect, what messages may claim, who may ask what."""
+"""What messages may claim, who may ask what."""
 
 from __future__ import annotations
 
@@ -8,30 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flux.constants import FLUX_ROLE_ALL, FLUX_ROLE_OWNER, FLUX_ROLE_USER
-from hearth.broker.credentials import OWNER_ONLY, USERS, Access, Credentials, ServiceError, require
+from hearth.broker.credentials import OWNER_ONLY, USERS, ServiceError, require
 from hearth.broker.payloads import no_payload
 from hearth.broker.service import Service
 from tests.hearth.broker.wire import GUEST, OWNER, Client, ask, text_of
 
 if TYPE_CHECKING:
     from hearth.broker.router import Router
-
-
-@pytest.mark.parametrize(
-    ("access", "userid", "admitted"),
-    [
-        (Access(OWNER), OWNER, Credentials(OWNER, 5)),
-        (Access(OWNER), GUEST, None),
-        (Access(OWNER), 0, None),
-        (Access(OWNER, allow_guest_user=True), GUEST, Credentials(GUEST, 6)),
-        (Access(OWNER, allow_guest_user=True), 0, Credentials(0, 6)),
-        (Access(OWNER, allow_root_owner=True), 0, Credentials(0, 5)),
-        (Access(OWNER, allow_root_owner=True), GUEST, None),
-        (Access(0), 0, Credentials(0, 5)),
-    ],
-)
-def test_who_is_admitted_and_as_what(access: Access, userid: int, admitted: Credentials | None) -> None:
-    assert access.admit(userid) == admitted
 
 
 def test_an_owners_blanks_are_filled(client: Client, other: Client) -> None:

@@ -86,3 +86,24 @@ def test_a_daemon_counts_every_message_once() -> None:
         }
         mine = json_of(client.ask("connector-local.stats-get"))["server"]["clients"]
         assert [(peer["rxcount"], peer["txcount"], peer["rxbacklog"]) for peer in mine] == [(12, 11, 0)]
+
+
+@pytest.mark.parametrize(
+    ("op", "flags", "after"),
+    [("set", 6, 6), ("setbit", 9, 15), ("clrbit", 3, 12), ("clr", 0, 0), ("set", -(2**31), -(2**31))],
+)
+def test_debug_flags_are_kept_for_each_service(client: Client, op: str, flags: int, after: int) -> None:
+    if op in ("setbit", "clrbit"):
+        client.ask("attr.debug", {"op": "set", "flags": 6 if op == "setbit" else 15})
+    client.ask("event.debug", {"op": "set", "flags": 1})
+    assert json_of(client.ask("attr.debug", {"op": op, "flags": flags})) == {"flags": after}
+    assert json_of(client.ask("event.debug", {"op": "setbit", "flags": 0})) == {"flags": 1}
+
+
+@pytest.mark.parametrize("payload", [None, {}, {"op": "x", "flags": 1}, {"op": "set"}, {"op": "set", "flags": 2**31}])
+def test_what_is_no_debug_request_is_a_protocol_error(client: Client, payload: object) -> None:
+    assert client.ask("attr.debug", payload).aux1 == errno.EPROTO
+
+
+def test_a_guest_sets_no_debug_flags(guest: Client) -> None:
+    assert guest.ask("attr.debug", {"op": "set", "flags": 1}).aux1 == errno.EPERM

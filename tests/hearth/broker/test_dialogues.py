@@ -12,7 +12,7 @@ import pytest
 
 from flux.constants import FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_REQUEST, FLUX_MSGTYPE_RESPONSE
 from tests.dialogues import DIALOGUES, packet_of
-from tests.hearth.broker.daemon import Daemon, RawClient, running_daemon, wait_until
+from tests.hearth.broker.daemon import GUEST, Daemon, RawClient, needs_root, running_daemon, wait_until
 from tests.hearth.broker.wire import ask
 
 if TYPE_CHECKING:
@@ -26,12 +26,11 @@ NOT_OURS = {
     "service-add-bad-names": "its first name is taken by the key-value store",
     "job-submit-wait": "there is no job manager",
     "job-cancel": "there is no job manager",
-    "auth-denied": "needs a client with another uid",
-    "guest-attr-set-eperm": "needs a client with another uid",
-    "guest-service-names": "needs a client with another uid",
-    "guest-event-cred": "needs a client with another uid",
 }
-"""Dialogues that one node without these, asked by its owner, cannot have."""
+"""Dialogues that one node without these cannot have."""
+
+WITH_A_GUEST = {"guest-attr-set-eperm", "guest-service-names", "guest-event-cred"}
+WITH_A_STRANGER = {"auth-denied"}
 
 RECORDED_OWNER = 0
 
@@ -39,6 +38,13 @@ RECORDED_OWNER = 0
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
     with running_daemon() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def open_daemon() -> Iterator[Daemon]:
+    """One that lets guests in."""
+    with running_daemon(configuration="access.allow-guest-user = true") as daemon:
         yield daemon
 
 
@@ -104,8 +110,9 @@ class Side:
 class Replay:
     """Plays the clients' part of a dialogue."""
 
-    def __init__(self, daemon: Daemon, opened: contextlib.ExitStack) -> None:
+    def __init__(self, daemon: Daemon, opened: contextlib.ExitStack, userid: int | None = None) -> None:
         self._daemon = daemon
+        self._userid = userid
         self._opened = opened
         self._watcher = opened.enter_context(daemon.connect())
         self._clients: dict[int, RawClient] = {}
@@ -114,7 +121,8 @@ class Replay:
 
     def play(self, step: dict[str, Any]) -> None:
         if step["dir"] == "connect":
-            self._clients[step["conn"]] = self._opened.enter_context(self._daemon.connect())
+            client = self._daemon.connect(handshake=False, userid=self._userid)
+            self._clients[step["conn"]] = self._opened.enter_context(client)
         elif step["dir"] == "C>S":
             packet = packet_of(step)
             if packet.type == FLUX_MSGTYPE_RESPONSE:
@@ -122,6 +130,8 @@ class Replay:
             self._clients[step["conn"]].say(packet)
         elif step["dir"] == "client-close":
             self._hang_up(self._clients.pop(step["conn"]))
+        elif step["dir"] == "server-close":
+            assert self._clients.pop(step["conn"]).is_cut()
 
     def _hang_up(self, client: RawClient) -> None:
         """Look that nothing came that should not, and wait until the daemon has seen the end."""
@@ -134,6 +144,9 @@ class Replay:
     def check(self, steps: list[dict[str, Any]]) -> None:
         """Read what the recording says comes now, and compare."""
         for conn in sorted({step["conn"] for step in steps}):
+            for step in steps:
+                if step["conn"] == conn and step["kind"] == "handshake":
+                    assert self._clients[conn].socket.recv(1).hex() == step["hex"]
             recorded = [packet_of(step) for step in steps if step["conn"] == conn if step["kind"] != "handshake"]
             real = [self._clients[conn].hear() for _ in recorded]
             if all((packet.topic or "").endswith(".disconnect") for packet in recorded):
@@ -153,13 +166,30 @@ def test_what_is_left_out_is_in_the_recording() -> None:
     assert NOT_OURS.keys() <= DIALOGUES.keys()
 
 
-@pytest.mark.parametrize("name", [name for name in DIALOGUES if name not in NOT_OURS])
-def test_a_recorded_dialogue_goes_the_same_way_with_our_daemon(daemon: Daemon, name: str) -> None:
+def replay(name: str, daemon: Daemon, userid: int | None = None) -> None:
     with contextlib.ExitStack() as opened:
-        replay = Replay(daemon, opened)
+        player = Replay(daemon, opened, userid)
         for is_from_server, steps in groupby(DIALOGUES[name]["steps"], lambda step: step["dir"] == "S>C"):
             if is_from_server:
-                replay.check(list(steps))
+                player.check(list(steps))
             else:
                 for step in steps:
-                    replay.play(step)
+                    player.play(step)
+
+
+@pytest.mark.parametrize("name", sorted(DIALOGUES.keys() - NOT_OURS.keys() - WITH_A_GUEST - WITH_A_STRANGER))
+def test_a_recorded_dialogue_goes_the_same_way_with_our_daemon(daemon: Daemon, name: str) -> None:
+    replay(name, daemon)
+
+
+@needs_root
+@pytest.mark.parametrize("name", sorted(WITH_A_GUEST))
+def test_a_recorded_dialogue_of_a_guest_goes_the_same_way(open_daemon: Daemon, name: str) -> None:
+    replay(name, open_daemon, GUEST)
+
+
+@needs_root
+def test_a_stranger_is_refused_the_same_way(daemon: Daemon) -> None:
+    daemon.rundir.chmod(0o711)
+    for name in WITH_A_STRANGER:
+        replay(name, daemon, GUEST)

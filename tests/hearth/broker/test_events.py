@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import errno
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flux import packet as wire
 from flux.constants import FLUX_MSGFLAG_PRIVATE, FLUX_MSGTYPE_EVENT
 from hearth.broker.credentials import Credentials
-from hearth.broker.subscriptions import Subscriptions
+from hearth.broker.subscriptions import PREFIX_MAX, PREFIXES_MAX, Subscriptions
 from tests.hearth.broker.wire import GUEST, OWNER, Client, json_of
 
 if TYPE_CHECKING:
@@ -218,3 +221,43 @@ def test_topics_are_remembered_within_bounds() -> None:
         assert table.matching("y" * 1000 + str(number)) == ("x",)
     assert len(table._matches) <= 4096
     assert max(map(len, table._matches)) <= 255
+
+
+@given(
+    st.lists(st.tuples(st.text("ab.", max_size=4), st.sampled_from("xyz"), st.booleans()), max_size=30),
+    st.text("ab.", max_size=6),
+)
+def test_whichever_way_they_are_looked_up_the_same_subscribers_are_found(
+    changes: list[tuple[str, str, bool]], topic: str
+) -> None:
+    table: Subscriptions[str] = Subscriptions()
+    expected: Counter[tuple[str, str]] = Counter()
+    for prefix, subscriber, comes in changes:
+        if comes:
+            table.add(prefix, subscriber)
+            expected[prefix, subscriber] += 1
+        else:
+            assert table.remove(prefix, subscriber) == bool(expected[prefix, subscriber])
+            expected[prefix, subscriber] -= bool(expected[prefix, subscriber])
+    for length in range(len(topic) + 1):
+        wanted = {name for (prefix, name), count in expected.items() if count and topic[:length].startswith(prefix)}
+        assert set(table.matching(topic[:length])) == wanted
+    for gone in "xyz":
+        table.forget(gone)
+    assert table.matching(topic) == ()
+    assert not table._counts
+    assert not table._prefixes
+
+
+def test_a_connection_has_so_many_subscriptions_and_others_are_served_as_fast(client: Client, other: Client) -> None:
+    for number in range(PREFIXES_MAX):
+        assert client.ask("event.subscribe", {"topic": f"many.{number}."}).aux1 == 0
+    assert client.ask("event.subscribe", {"topic": "one.more"}).aux1 == errno.ENOSPC
+    assert client.ask("event.subscribe", {"topic": "many.7."}).aux1 == 0, "what it has it may have twice"
+    assert client.ask("event.subscribe", {"topic": "x" * (PREFIX_MAX + 1)}).aux1 == errno.EINVAL
+    assert other.ask("event.subscribe", {"topic": "x" * PREFIX_MAX}).aux1 == 0
+    client.say(wire.event("many.77.x"), wire.event("x" * (PREFIX_MAX + 5)))
+    assert [packet.topic for packet in client.got] == ["many.77.x"]
+    assert [packet.topic for packet in other.got] == ["x" * (PREFIX_MAX + 5)]
+    assert client.ask("event.unsubscribe", {"topic": "many.0."}).aux1 == 0
+    assert client.ask("event.subscribe", {"topic": "one.more"}).aux1 == 0

@@ -62,3 +62,19 @@ def test_who_streams_sees_the_changes_of_its_group_until_it_leaves(client: Clien
 def test_a_request_without_a_name_is_refused(client: Client) -> None:
     for method in ("get", "join", "leave"):
         assert client.ask(f"groups.{method}", {}).aux1 == errno.EPROTO
+
+
+def test_who_asked_for_a_group_may_leave_and_the_rank_stays(client: Client, other: Client) -> None:
+    """A rank is a member, as in flux-core: what a program joins it leaves itself, or its successor does."""
+    assert other.ask("groups.join", {"name": "zork"}).aux1 == 0
+    other.hang_up()
+    assert members(client, "zork") == "0"
+    assert client.ask("groups.leave", {"name": "zork"}).aux1 == 0
+
+
+def test_groups_are_bounded(client: Client) -> None:
+    number = 0
+    while (answer := client.ask("groups.join", {"name": f"g{number}"})).aux1 == 0:
+        number += 1
+    assert (answer.aux1, number) == (errno.ENOSPC, 4095)
+    assert client.ask("groups.get", {"name": "x" * 256}).aux1 == errno.EINVAL

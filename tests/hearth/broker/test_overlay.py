@@ -51,5 +51,7 @@ def test_the_services_of_the_daemon_are_its_modules(guest: Client) -> None:
 def test_modules_are_neither_loaded_nor_removed(client: Client, guest: Client) -> None:
     answer = client.ask("module.load", {"path": "x.so", "args": []})
     assert (answer.aux1, text_of(answer)) == (errno.ENOENT, "module not found in search path")
-    assert client.ask("module.remove", {"name": "attr"}).aux1 == errno.ENOENT
+    assert client.ask("module.remove", {"name": "ghost"}).aux1 == errno.ENOENT
+    answer = client.ask("module.remove", {"name": "attr"})
+    assert (answer.aux1, text_of(answer)) == (errno.EPERM, "attr is built in and stays")
     assert guest.ask("module.remove", {"name": "attr"}).aux1 == errno.EPERM

@@ -319,3 +319,19 @@ def test_who_asks_a_congested_service_waits_for_it(client: Client, other: Client
     other.congested = True
     client.say(ask("svc.x"))
     assert client.waits_for == [other]
+
+
+def test_a_connection_registers_so_many_services_with_names_that_can_be_asked_for(client: Client) -> None:
+    for number in range(1024):
+        client.serve(f"s{number}")
+    assert client.ask("service.add", {"service": "more"}).aux1 == errno.ENOSPC
+    assert client.ask("service.remove", {"service": "s7"}).aux1 == 0
+    client.serve("x" * 244)
+    assert client.ask("service.remove", {"service": "s8"}).aux1 == 0
+    assert client.ask("service.add", {"service": "y" * 245}).aux1 == errno.EINVAL
+
+
+def test_addresses_that_are_no_way_are_not_remembered(client: Client, other: Client) -> None:
+    other.serve("svc")
+    assert client.ask("svc.x", routes=["x" * 5000]).aux1 == errno.EINVAL
+    assert not client.owed

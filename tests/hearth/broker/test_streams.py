@@ -74,3 +74,38 @@ def test_streams_are_found_by_their_subject() -> None:
     streams.open(stream("a", 2), "y")
     assert [request.aux2 for request in streams.about("y")] == [2]
     assert streams.about("") == []
+
+
+def test_nobody_can_name_the_stream_of_another_connection() -> None:
+    """Who brought the victim's id as its own first address took its stream away, or put another in its place."""
+    streams = Streams()
+    victims = stream("victim")
+    streams.open(victims)
+    forged = ask("x.y", {}, 1, flags=FLUX_MSGFLAG_STREAMING, routes=["attacker", "victim"], userid=GUEST)
+    assert streams.take(forged, 1) is None
+    streams.open(forged)
+    assert streams.take(victims, 1) is victims
+
+
+def test_one_user_leaves_room_for_others() -> None:
+    streams = Streams()
+    for number in range(4096):
+        streams.open(stream("a", number, GUEST))
+    streams.open(stream("b", 1, OWNER))
+    with pytest.raises(ServiceError):
+        streams.open(stream("c", 1, GUEST))
+    streams.take(stream("a"), 7)
+    streams.open(stream("c", 1, GUEST))
+
+
+def test_a_tag_used_again_takes_no_more_room() -> None:
+    streams = Streams()
+    for _ in range(5000):
+        streams.open(stream("a"))
+    assert len(streams) == 1
+
+
+def test_a_stack_of_addresses_that_is_no_way_is_refused() -> None:
+    with pytest.raises(ServiceError) as refused:
+        Streams().open(ask("x.y", {}, flags=FLUX_MSGFLAG_STREAMING, routes=["me", "x" * 4096]))
+    assert refused.value.errnum == errno.EINVAL

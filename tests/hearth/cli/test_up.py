@@ -52,6 +52,19 @@ def test_a_second_instance_in_a_folder_is_refused_and_the_first_goes_on(folder: 
         assert run(env, "status").returncode == 0
 
 
+def test_guests_that_are_allowed_but_cannot_reach_the_socket_are_told_of(folder: Path) -> None:
+    configuration = folder / "hearth.toml"
+    configuration.write_text("[access]\nallow-guest-user = true\n")
+    for mode, is_told in [(0o700, True), (0o711, False)]:
+        rundir = folder / f"run{mode:o}"
+        rundir.mkdir(mode=mode)
+        with Running(environment(folder), "up", "--rundir", str(rundir), "--config", str(configuration)) as up:
+            up.line()
+            assert up.stop(signal.SIGTERM) == 0
+            assert up.process.stderr is not None
+            assert (f"chmod 711 {rundir}" in up.process.stderr.read()) is is_told
+
+
 def _folder_of_someone_else(folder: Path) -> Path:
     if os.getuid() != 0:
         return Path("/")  # the administrator's
