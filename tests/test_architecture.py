@@ -37,6 +37,7 @@ PURE = [
     *sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / "hearth/engine").glob("*.py")),
     "hearth/broker/router.py",
     "hearth/broker/passage.py",
+    "hearth/broker/asked.py",
     "hearth/broker/subscriptions.py",
     "hearth/broker/credentials.py",
     "hearth/broker/attributes.py",

@@ -63,7 +63,7 @@ class Passage:
         if magic != PROTO_MAGIC or flags & _SHAPE != _USUAL_SHAPE or (sender != _NOBODY and self._is_owner):
             return False
         if kind == FLUX_MSGTYPE_RESPONSE:
-            return self._response(body, start, end, flags)
+            return self._is_owner and self._response(body, start, end, flags)
         if body[start]:
             return False
         if kind == FLUX_MSGTYPE_REQUEST:

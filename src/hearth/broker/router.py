@@ -29,6 +29,7 @@ from flux.constants import (
     FLUX_USERID_UNKNOWN,
 )
 from flux.packet import Packet
+from hearth.broker.asked import Asked
 from hearth.broker.credentials import Credentials, ServiceError, require_short_stack
 from hearth.broker.payloads import JsonPayload
 from hearth.broker.subscriptions import PREFIX_MAX, Subscriptions
@@ -58,6 +59,7 @@ class Port:
         """For each service asked, the first request: whom to tell when the connection ends."""
         self.seen: set[bytes] = set()
         """Topics to any node already entered in `owed`, so that a repeated request costs one look-up."""
+        self.asked = Asked()
         self.messages_in = 0
         self.messages_out = 0
         """Counted a batch at a time by who moves the bytes."""
@@ -163,7 +165,8 @@ class Router:
             if packet.type == FLUX_MSGTYPE_REQUEST:
                 self._request(port, packet)
             elif packet.type == FLUX_MSGTYPE_RESPONSE:
-                self._response(packet)
+                if port.credentials.is_owner or port.asked.allows(packet):
+                    self._response(packet)
             elif packet.type == FLUX_MSGTYPE_EVENT:
                 packet.routes = [self.uuid, port.uuid]
                 self.publish(packet)
@@ -230,7 +233,9 @@ class Router:
             raise ServiceError(errno.ENOSYS, cut_text(f"No service matching {topic} is registered", _ENOSYS_TEXT_MAX))
         if not dot:
             raise ServiceError(errno.ENOSYS)
-        if len(topic) <= _SEEN_TOPIC_MAX:
+        if not port.credentials.is_owner:
+            port.asked.note(packet)
+        elif len(topic) <= _SEEN_TOPIC_MAX:
             if len(self.ways) >= _SEEN_MAX:
                 self.ways.clear()
             self.ways[_bytes_of(topic)] = port

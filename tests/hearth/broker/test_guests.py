@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flux import packet as wire
-from flux.constants import FLUX_MSGFLAG_PRIVATE, FLUX_MSGFLAG_STREAMING, FLUX_ROLE_ALL
+from flux.constants import FLUX_MSGFLAG_PRIVATE, FLUX_MSGFLAG_STREAMING, FLUX_MSGTYPE_RESPONSE, FLUX_ROLE_ALL
+from flux.packet import Packet
 from hearth.broker.server import GUEST_CONNECTIONS_MAX, GUEST_MESSAGE_MAX_BYTES
 from tests.hearth.broker.daemon import GUEST, Daemon, RawClient, needs_root, running_daemon, sockets_of, wait_until
 from tests.hearth.broker.wire import ask, json_of, text_of
@@ -168,6 +169,33 @@ def test_a_guest_ends_no_stream_of_the_owner_whatever_it_claims(owner: RawClient
     assert owner.hear().aux2 == 7
     assert owner.ask("config.load", before, matchtag=8).aux2 == 5
     assert owner.hear().aux2 == 8
+
+
+def test_a_guest_answers_what_it_was_asked_and_nothing_else(owner: RawClient, guest: RawClient, daemon: Daemon) -> None:
+    """From an event it learns the owner's address, and answered its requests before the service did."""
+    assert guest.ask("event.subscribe", {"topic": "learn"}).aux1 == 0
+    assert owner.ask("service.add", {"service": "slow"}).aux1 == 0
+    owner.say(wire.event("learn.x"))
+    address = (guest.hear().routes or [])[-1]
+    owner.say(ask("slow.x", {}, 9))
+    assert owner.hear().topic == "slow.x"
+    guest.say(Packet(FLUX_MSGTYPE_RESPONSE, 0, GUEST, 0, 0, 9, [address], "slow.x", b"forged"))
+    assert guest.is_served()
+    assert owner.ask("broker.ping", {}, matchtag=10).aux2 == 10, "the owner was given a forged answer"
+
+    assert guest.ask("service.add", {"service": f"{GUEST}-x"}).aux1 == 0
+    for tag, flags, errnum in ((20, 0, 0), (30, FLUX_MSGFLAG_STREAMING, 0), (40, FLUX_MSGFLAG_STREAMING, 61)):
+        owner.say(ask(f"{GUEST}-x.y", {}, tag, flags=flags))
+        answer = wire.response_to(guest.hear(), b"good", errnum)
+        for _ in range(2):
+            guest.say(answer)
+        assert guest.is_served()
+        owner.say(ask("broker.ping", {}, 99))
+        heard = [owner.hear().aux2]
+        while heard[-1] != 99:
+            heard.append(owner.hear().aux2)
+        assert heard == ([tag, tag, 99] if tag == 30 else [tag, 99]), "only a stream goes on behind an answer"
+    assert guest.ask("service.remove", {"service": f"{GUEST}-x"}).aux1 == 0
 
 
 # -- what it may not use up
