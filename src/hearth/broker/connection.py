@@ -225,7 +225,7 @@ class Connection(Port):
     def flush(self) -> None:
         """Write what is queued, as much as the peer takes."""
         if self._is_deaf:
-            self.close("cut off: it did not read")
+            self.close(None)  # the log has it
         elif self._queue and not self._writer_added:
             self._write()
             if self._queue:
