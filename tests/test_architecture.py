@@ -41,6 +41,7 @@ PURE = [
     "hearth/broker/payloads.py",
     "hearth/broker/streams.py",
     "hearth/broker/log_ring.py",
+    *(f"hearth/kvs/{name}.py" for name in ("keys", "objects", "dirents", "lookup", "commit", "namespaces", "watches")),
 ]
 """Deterministic, and testable without a socket or a second of waiting."""
 

@@ -36,6 +36,11 @@ from hearth.flame.executors import Executors
 from hearth.flame.results import Results
 from hearth.flame.service import FlameService
 from hearth.flame.tasks import TaskViews
+from hearth.kvs.batch import Batch
+from hearth.kvs.namespaces import Namespaces
+from hearth.kvs.service import KvsService
+from hearth.kvs.store import Store
+from hearth.kvs.watch_service import KvsWatchService
 from hearth.providers.local import LocalProvider, machine_capacity
 
 if TYPE_CHECKING:
@@ -50,10 +55,11 @@ FLUX_VERSION = "0.88.0"
 class Instance:
     """A broker on ``RUNDIR/local-0`` with everything behind it. Create it on the loop that is to run it.
 
-    rundir must exist and belong to us. Raises OSError if the socket cannot be made there.
+    rundir must exist and belong to us. is_lasting: whether the key-value store is kept there for the next instance.
+    Raises OSError if the socket cannot be made there, or the store cannot be read.
     """
 
-    def __init__(self, rundir: Path) -> None:
+    def __init__(self, rundir: Path, *, is_lasting: bool = False) -> None:
         self._started = time.monotonic()
         self.uri = f"local://{rundir / 'local-0'}"
         self.router = Router(str(uuid.uuid4()), os.getuid())
@@ -62,6 +68,7 @@ class Instance:
         host = socket.gethostname()
         self.engine = Engine(capacity, executor_prefix=self.router.uuid[:8], host=host)
         self._serve_clients(_attributes(rundir, self.uri, self.router.uuid, host))
+        self._store = self._serve_kvs(rundir / "content.sqlite" if is_lasting else None)
         self.provider = LocalProvider(folder=rundir / "executors", uri=self.uri, capacity=capacity)
         self._flame = flame = FlameService(self.broker, self.engine, self.uri)
         Control(flame)
@@ -84,6 +91,14 @@ class Instance:
         HeartbeatService(self.router, asyncio.get_running_loop().call_later, self.broker.settle)
         ConnectorService(self.broker)
         BrokerService(self.router, os.environ)
+
+    def _serve_kvs(self, path: Path | None) -> Store | None:
+        namespaces = Namespaces(self.router.owner)
+        store = None if path is None else Store(path, namespaces)
+        batch = Batch(self.router, namespaces, store)
+        KvsService(self.router, namespaces, batch, KvsWatchService(self.router, namespaces, batch))
+        self.broker.before_write(batch.finish)
+        return store
 
     def _uptime_s(self) -> float:
         return time.monotonic() - self._started
@@ -123,6 +138,8 @@ class Instance:
             await self.provider.close()
         finally:
             self.broker.close()
+            if self._store is not None:
+                self._store.close()
 
 
 def _show(line: str) -> None:

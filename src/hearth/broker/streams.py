@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from flux.packet import Packet
 
-__all__ = ["Streams", "is_streaming", "sender_of"]
+__all__ = ["Streams", "ends", "is_streaming", "sender_of"]
 
 _STREAMS_MAX = 4096  # of one service; far above what people and tools that watch need
 
@@ -62,10 +62,10 @@ class Streams:
 
     def drop(self, notice: Packet) -> None:
         """A disconnect notice came: forget its sender's streams (docs/protocol.md, "Frames")."""
-        self._open = {key: stream for key, stream in self._open.items() if not _ends(notice, stream[0])}
+        self._open = {key: stream for key, stream in self._open.items() if not ends(notice, stream[0])}
 
 
-def _ends(notice: Packet, request: Packet) -> bool:
+def ends(notice: Packet, request: Packet) -> bool:
     """Whether a disconnect notice may end what the request began: same sender, and the owner's or the same user's."""
     allowed = notice.rolemask & FLUX_ROLE_OWNER or notice.userid == request.userid
     return bool(allowed) and sender_of(notice) == sender_of(request)

@@ -25,9 +25,6 @@ DIALOGUES = {
 }
 
 NOT_OURS = {
-    "kvs": "there is no key-value store",
-    "kvs-watch": "there is no key-value store",
-    "service-add-bad-names": "its first name is taken by the key-value store",
     "job-submit-wait": "there is no job manager",
     "job-cancel": "there is no job manager",
     "auth-denied": "needs a client with another uid",
@@ -100,6 +97,8 @@ class Side:
             if "route" in value:
                 value["route"] = [len(hop) for hop in value["route"].split("!")]
                 value["userid"] = self._userid(value["userid"])
+            if "rootref" in value:
+                value["rootref"], value["rootseq"] = len(value["rootref"]), type(value["rootseq"])
             if "duration" in value:
                 value["duration"] = type(value["duration"])
         return value
