@@ -10,14 +10,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import flux
 
-PAGE = (Path(__file__).parents[2] / "docs" / "flux.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "flux.md").read_text(encoding="utf-8")
 METHODS = PAGE.split("## Methods of the handle")[1].split("## ")[0]
 
 
-def test_the_program_of_the_page_prints_what_it_says(broker: str) -> None:
-    program, expected = re.findall(r"```(?:python|text)\n(.*?)```", PAGE, re.DOTALL)
+@pytest.mark.parametrize("page", ["flux.md", "kvs.md"])
+def test_the_program_of_the_page_prints_what_it_says(broker: str, page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    program, expected = re.findall(r"```(?:python|text)\n(.*?)```", text, re.DOTALL)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FLUX_URI": broker}
     ran = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30, check=True

@@ -1,4 +1,4 @@
-"""flux.kvs against a real broker: values, keys, directories, namespaces (t0005-kvs of flux-core says what is promised)."""
+"""flux.kvs against a real broker: values, keys, directories, namespaces, as t0005-kvs of flux-core promises them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flux.constants import FLUX_KVS_NO_MERGE, FLUX_KVS_SYNC, FLUX_KVS_TXN_COMPAC
 from flux.kvs import KVSDir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_commits_take_the_flags_of_flux(handle: flux.Flux, flags: int) -> None:
 def test_a_refused_commit_leaves_nothing_staged(handle: flux.Flux) -> None:
     flux.kvs.put(handle, ".", 1)
     flux.kvs.put(handle, "k", 1)
-    with pytest.raises(OSError) as refusal:
+    with pytest.raises(OSError, match="root") as refusal:
         flux.kvs.commit(handle)
     assert refusal.value.errno == errno.EINVAL
     assert flux.kvs.commit(handle) == 0
@@ -139,7 +139,7 @@ def test_a_commit_of_nothing_sends_nothing(handle: flux.Flux) -> None:
 
 
 def test_an_empty_key_is_refused_before_anything_is_sent(handle: flux.Flux) -> None:
-    refused = [
+    refused: list[Callable[[], object]] = [
         lambda: flux.kvs.exists(handle, ""),
         lambda: flux.kvs.isdir(handle, ""),
         lambda: flux.kvs.get(handle, ""),
@@ -153,9 +153,8 @@ def test_an_empty_key_is_refused_before_anything_is_sent(handle: flux.Flux) -> N
         lambda: flux.kvs.get_dir(handle)[""],
     ]
     for call in refused:
-        with pytest.raises(OSError) as refusal:
+        with pytest.raises(OSError, match="EINVAL"):
             call()
-        assert refusal.value.errno == errno.EINVAL
 
 
 # Directories
@@ -255,9 +254,10 @@ def test_a_walk_goes_as_deep_as_keys_are(handle: flux.Flux) -> None:
 
 
 def test_a_block_that_raises_commits_nothing(handle: flux.Flux) -> None:
-    with pytest.raises(RuntimeError), KVSDir(handle) as directory:
-        directory["k"] = 1
-        raise RuntimeError
+    directory = KVSDir(handle)
+    directory["k"] = 1
+    with pytest.raises(ZeroDivisionError), directory:
+        1 / 0  # noqa: B018 to raise
     directory.commit()
     assert not flux.kvs.exists(handle, "k")
 
@@ -273,9 +273,8 @@ def test_namespaces_are_listed_made_and_removed(handle: flux.Flux) -> None:
     flux.kvs.namespace_remove(handle, "new")
     flux.kvs.namespace_remove(handle, "new")
     assert "new" not in flux.kvs.namespace_list(handle)
-    with pytest.raises(OSError) as refusal:
+    with pytest.raises(OSError, match="not supported"):
         flux.kvs.get(handle, "k", namespace="new")
-    assert refusal.value.errno == errno.ENOTSUP
 
 
 def test_a_namespace_has_its_own_keys(handle: flux.Flux, namespace: str) -> None:

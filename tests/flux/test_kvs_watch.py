@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 import pytest
@@ -129,15 +128,13 @@ def test_a_removed_key_ends_its_watch(handle: flux.Flux) -> None:
 
 
 def test_a_namespace_is_watched_and_ends_its_watches(handle: flux.Flux) -> None:
-    with pytest.raises(OSError) as refusal:
+    with pytest.raises(OSError, match="not supported"):
         kvs_watch_async(handle, "k", namespace="watched").get()
-    assert refusal.value.errno == errno.ENOTSUP
     flux.kvs.namespace_create(handle, "watched")
     watch = kvs_watch_async(handle, "k", namespace="watched", waitcreate=True)
     flux.kvs.put(handle, "k", 1)
     flux.kvs.commit(handle, namespace="watched")
     assert watch.get() == 1
     flux.kvs.namespace_remove(handle, "watched")
-    with pytest.raises(OSError) as end:
+    with pytest.raises(OSError, match="not supported"):
         watch.get()
-    assert end.value.errno == errno.ENOTSUP
