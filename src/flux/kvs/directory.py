@@ -112,8 +112,11 @@ class KVSDir(MutableMapping[str, Any]):
 
     # Listing
 
-    def list_all(self) -> tuple[list[str], list[str]]:
-        """The names of what is no directory, and those of directories; a link is what it leads to."""
+    def list_all(self, topdown: bool = False) -> tuple[list[str], list[str]]:
+        """The names of what is no directory, and those of directories; a link is what it leads to.
+
+        topdown has no effect, here as upstream.
+        """
         files, directories, linked = _list(self.fhdl, self.path, self.namespace)
         return files, directories + linked
 

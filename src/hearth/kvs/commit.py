@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -13,10 +13,12 @@ from hearth.broker.credentials import ServiceError
 from hearth.kvs.dirents import decode_entry
 from hearth.kvs.keys import split_key
 from hearth.kvs.lookup import LINKS_MAX
-from hearth.kvs.objects import Content, Directory, Entry, Symlink, Value
+from hearth.kvs.objects import Content, Directory, Symlink, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from hearth.kvs.objects import Entry
 
 __all__ = ["Operation", "apply_operations", "named_keys"]
 
@@ -70,9 +72,8 @@ class _Commit:
         return self._freeze(self._root)
 
     def _freeze(self, draft: _Draft) -> Directory:
-        entries = {name: entry for name, entry in draft.entries.items() if isinstance(entry, Entry)}
-        assert len(entries) == len(draft.entries)
-        return self._content.directory(entries)
+        """The directory; the drafts that were in it are frozen already."""
+        return self._content.directory(cast("dict[str, Entry]", draft.entries))
 
     def _apply(self, operation: Operation) -> None:
         names = split_key(operation.key)

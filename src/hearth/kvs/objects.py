@@ -44,6 +44,7 @@ OBJECT_MAX_BYTES = 16 << 20
 ObjectKind = Literal["blob", "directory"]
 
 _OBJECT_OVERHEAD_BYTES = 512  # what an object takes in memory besides its bytes, measured with tracemalloc
+_ENTRY_OVERHEAD_BYTES = 64  # and each entry of a directory
 
 _json = msgspec.json.Encoder(order="sorted")
 _name = msgspec.json.Encoder().encode
@@ -178,7 +179,7 @@ class Content:
         if blob is None:
             _require_size(len(data))
             blob = self._blobs[ref] = Blob(self, ref, data)
-            self._on_made("blob", ref, data)
+            self._on_made("blob", ref, data, len(data))
         return blob
 
     def directory(self, entries: Mapping[str, Entry]) -> Directory:
@@ -188,8 +189,9 @@ class Content:
         directory = self._directories.get(ref)
         if directory is None:
             _require_size(len(wire))
-            directory = self._directories[ref] = Directory(self, entries, ref, len(wire))
-            self._on_made("directory", ref, wire)
+            size_bytes = len(wire) + _ENTRY_OVERHEAD_BYTES * len(entries)
+            directory = self._directories[ref] = Directory(self, entries, ref, size_bytes)
+            self._on_made("directory", ref, wire, size_bytes)
         return directory
 
     def value(self, data: bytes) -> Value:
@@ -209,8 +211,8 @@ class Content:
         """Raises ServiceError ENOENT for one that is not here, or no longer."""
         return self._directories.get(ref) or _missing(ref)
 
-    def _on_made(self, kind: ObjectKind, ref: str, data: bytes) -> None:
-        self.size_bytes += len(data) + _OBJECT_OVERHEAD_BYTES
+    def _on_made(self, kind: ObjectKind, ref: str, data: bytes, size_bytes: int) -> None:
+        self.size_bytes += size_bytes + _OBJECT_OVERHEAD_BYTES
         self._on_changed(kind, ref, data)
 
     def on_dropped(self, kind: ObjectKind, ref: str, size_bytes: int) -> None:

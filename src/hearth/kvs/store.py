@@ -19,7 +19,7 @@ from hearth.kvs.dirents import decode_entry
 from hearth.kvs.namespaces import Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from hearth.kvs.namespaces import Namespaces
@@ -35,6 +35,14 @@ CREATE TABLE namespace (name TEXT PRIMARY KEY, owner INT, flags INT, sequence IN
 """
 
 
+_Row = tuple[str, int, int, int, str]
+"""Name, owner, flags, sequence and root of a namespace."""
+
+
+def _row(state: Namespace) -> _Row:
+    return state.name, state.owner, state.flags, state.sequence, state.root.ref
+
+
 class Store:
     """The file and the namespaces that are kept in it. Belongs to one thread.
 
@@ -44,7 +52,7 @@ class Store:
     def __init__(self, path: Path, namespaces: Namespaces) -> None:
         self._namespaces = namespaces
         self._content = namespaces.content
-        self._written: dict[str, Namespace] = {}
+        self._written: set[_Row] = set()
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         try:
             self._database = sqlite3.connect(path, isolation_level=None)
@@ -72,12 +80,12 @@ class Store:
             content.blob(data) for (data,) in self._database.execute("SELECT data FROM object WHERE kind = 'blob'")
         ]
         directories = _Directories(content, self._database)
-        rows = self._database.execute("SELECT name, owner, flags, sequence, root FROM namespace").fetchall()
-        self._written = {
+        self._written = set(self._database.execute("SELECT name, owner, flags, sequence, root FROM namespace"))
+        states = {
             name: Namespace(name, owner, flags, directories.load(root), sequence)
-            for name, owner, flags, sequence, root in rows
+            for name, owner, flags, sequence, root in self._written
         }
-        self._namespaces.restore(self._namespaces.all() | self._written)
+        self._namespaces.restore(self._namespaces.all() | states)
         del blobs, directories
         alive = set(content)
         for key in self._database.execute("SELECT kind, ref FROM object"):
@@ -91,16 +99,15 @@ class Store:
 
         Raises sqlite3.Error when that fails; what has changed is then still to be written.
         """
-        changes, states = self._content.changes, self._namespaces.all()
-        changed = [state for name, state in states.items() if self._written.get(name) is not state]
-        removed = self._written.keys() - states.keys()
-        if changes or changed or removed:
+        changes = self._content.changes
+        rows = {_row(state) for state in self._namespaces.all().values()}
+        if changes or rows != self._written:
             with self._database:
                 self._database.execute("BEGIN IMMEDIATE")
                 self._write_objects(changes)
-                self._write_namespaces(changed, removed)
+                self._write_namespaces(rows)
             changes.clear()
-            self._written = states
+            self._written = rows
         if to_disk:
             self._database.execute("PRAGMA wal_checkpoint(FULL)")
 
@@ -110,12 +117,10 @@ class Store:
         made = [(*key, data) for key, data in changes.items() if data is not None]
         run("INSERT OR REPLACE INTO object VALUES (?, ?, ?)", made)
 
-    def _write_namespaces(self, changed: Iterable[Namespace], removed: Iterable[str]) -> None:
-        self._database.executemany("DELETE FROM namespace WHERE name = ?", [(name,) for name in removed])
-        self._database.executemany(
-            "INSERT OR REPLACE INTO namespace VALUES (?, ?, ?, ?, ?)",
-            [(state.name, state.owner, state.flags, state.sequence, state.root.ref) for state in changed],
-        )
+    def _write_namespaces(self, rows: set[_Row]) -> None:
+        run = self._database.executemany
+        run("DELETE FROM namespace WHERE name = ?", [(name,) for name, *_ in self._written - rows])
+        run("INSERT INTO namespace VALUES (?, ?, ?, ?, ?)", rows - self._written)
 
     def close(self) -> None:
         """Nothing can be written any more."""

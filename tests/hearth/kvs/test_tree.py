@@ -360,3 +360,14 @@ def test_primary_stays(tree: Namespaces) -> None:
     with pytest.raises(ServiceError) as refusal:
         tree.remove(PRIMARY)
     assert refusal.value.errnum == errno.ENOTSUP
+
+
+def test_a_tree_deeper_than_any_key_comes_and_goes(tree: Namespaces) -> None:
+    for _ in range(20_000):
+        inner = tree.root_of(PRIMARY).ref
+        tree.commit(PRIMARY, [op("n", directory(n=dirref(inner)))])
+    assert len(tree.content) > 20_000
+    put(tree, "n", None)
+    for _ in range(OLD_ROOTS_MAX):
+        tree.commit(PRIMARY, [])
+    assert len(tree.content) == 1
