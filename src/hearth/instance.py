@@ -39,12 +39,13 @@ from hearth.flame.tasks import TaskViews
 from hearth.kvs.batch import Batch
 from hearth.kvs.namespaces import Namespaces
 from hearth.kvs.service import KvsService
-from hearth.kvs.store import Store
 from hearth.kvs.watch_service import KvsWatchService
 from hearth.providers.local import LocalProvider, machine_capacity
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hearth.kvs.store import Store
 
 __all__ = ["Instance"]
 
@@ -94,7 +95,7 @@ class Instance:
 
     def _serve_kvs(self, path: Path | None) -> Store | None:
         namespaces = Namespaces(self.router.owner)
-        store = None if path is None else Store(path, namespaces)
+        store = None if path is None else _open_store(path, namespaces)
         batch = Batch(self.router, namespaces, store)
         KvsService(self.router, namespaces, batch, KvsWatchService(self.router, namespaces, batch))
         self.broker.before_write(batch.finish)
@@ -140,6 +141,12 @@ class Instance:
             self.broker.close()
             if self._store is not None:
                 self._store.close()
+
+
+def _open_store(path: Path, namespaces: Namespaces) -> Store:
+    from hearth.kvs.store import Store
+
+    return Store(path, namespaces)
 
 
 def _show(line: str) -> None:

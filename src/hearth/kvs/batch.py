@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import sqlite3
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,11 +62,11 @@ class Batch:
         to_disk, self._is_for_disk = self._is_for_disk, False
         try:
             self._write(to_disk=to_disk)
-        except sqlite3.Error as error:
-            log.error("the key-value store cannot be written, %d changes are undone: %s", len(when_written), error)
+        except OSError as error:
+            log.error("%s; %d changes are undone", error.strerror, len(when_written))
             self._namespaces.restore(before)
             for request, _ in when_written:
-                self._router.respond_error(request, errno.EIO, f"the store cannot be written: {error}")
+                self._router.respond_error(request, error.errno or errno.EIO, error.strerror)
         else:
             for _, tell in when_written:
                 tell()

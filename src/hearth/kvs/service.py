@@ -170,10 +170,16 @@ class KvsService(Service):
         self._publish(state.name, "setroot", {**_version(state), **about})
         self.router.respond(request, encode_json(_version(state)))
         self._watches.on_committed(state, keys)
-        for waiting, wanted in list(self._waiting):
+        self._tell_version(state)
+
+    def _tell_version(self, state: Namespace) -> None:
+        """Answer who waited for this."""
+        waiting, self._waiting = self._waiting, []
+        for request, wanted in waiting:
             if wanted.namespace == state.name and wanted.rootseq <= state.sequence:
-                self._waiting.remove((waiting, wanted))
-                self.router.respond(waiting, encode_json(_version(state)))
+                self.router.respond(request, encode_json(_version(state)))
+            else:
+                self._waiting.append((request, wanted))
 
     def _create(self, request: Packet, wanted: _Create) -> object:
         owner = request.userid if wanted.owner in _ME else wanted.owner

@@ -8,6 +8,7 @@ disk, and outlives the machine's end.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from typing import TYPE_CHECKING
@@ -97,19 +98,24 @@ class Store:
     def flush(self, *, to_disk: bool = False) -> None:
         """Write what has changed since the last time, all or none; to_disk: wait until the disk has it.
 
-        Raises sqlite3.Error when that fails; what has changed is then still to be written.
+        Raises OSError (EIO) when that fails; what has changed is then still to be written.
         """
-        changes = self._content.changes
         rows = {_row(state) for state in self._namespaces.all().values()}
-        if changes or rows != self._written:
-            with self._database:
-                self._database.execute("BEGIN IMMEDIATE")
-                self._write_objects(changes)
-                self._write_namespaces(rows)
-            changes.clear()
-            self._written = rows
-        if to_disk:
-            self._database.execute("PRAGMA wal_checkpoint(FULL)")
+        try:
+            if self._content.changes or rows != self._written:
+                self._write(rows)
+            if to_disk:
+                self._database.execute("PRAGMA wal_checkpoint(FULL)")
+        except sqlite3.Error as error:
+            raise OSError(errno.EIO, f"the key-value store cannot be written: {error}") from error
+
+    def _write(self, rows: set[_Row]) -> None:
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._write_objects(self._content.changes)
+            self._write_namespaces(rows)
+        self._content.changes.clear()
+        self._written = rows
 
     def _write_objects(self, changes: Mapping[tuple[ObjectKind, str], bytes | None]) -> None:
         run = self._database.executemany

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux.constants import FLUX_KVS_APPEND, FLUX_KVS_READDIR
@@ -116,6 +116,7 @@ def test_what_is_alive_is_what_a_root_leads_to(history: list[list[Step]]) -> Non
     assert set(tree.content.changes) == reached
 
 
+@settings(deadline=None, max_examples=50)  # it waits for the disk
 @given(commits, commits)
 def test_what_was_flushed_is_read_back_and_nothing_else_is_kept(
     first: list[list[Step]], second: list[list[Step]]
