@@ -237,7 +237,7 @@ class Content:
 
 
 def _missing(ref: str) -> NoReturn:
-    raise ServiceError(errno.ENOENT, f"{ref[:60]} is not in the store")
+    raise ServiceError(errno.ENOENT, f"{ref[:45]} is not in the store")
 
 
 def _require_size(size_bytes: int) -> None:

@@ -21,7 +21,7 @@ from hearth.kvs.store import Store
 from hearth.kvs.watch_service import KvsWatchService
 from tests.hearth.broker.wire import BROKER, GUEST, OWNER, ask, json_of, text_of
 from tests.hearth.kvs.conftest import KvsClient
-from tests.hearth.kvs.trees import directory, dirref, op_json, val
+from tests.hearth.kvs.trees import directory, dirref, op_json, symlink, val
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -290,3 +290,28 @@ def test_a_store_that_lost_an_object_is_not_begun_with(tmp_path: Path) -> None:
     stored.store.close()
     with pytest.raises(OSError, match="is missing"):
         Stored(tmp_path / "content.sqlite")
+
+
+HUGE = "k" * (1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "errnum"),
+    [
+        ("kvs.lookup", {"key": HUGE, "flags": 0, "namespace": "primary"}, errno.ENAMETOOLONG),
+        ("kvs.lookup", {"key": ".", "flags": 0, "namespace": HUGE}, errno.ENOTSUP),
+        ("kvs.lookup", {"key": ".", "flags": 0, "rootdir": dirref("sha1-" + HUGE)}, errno.EINVAL),
+        ("kvs.commit", {"ops": [op_json(HUGE, None)], "namespace": "primary", "flags": 0}, errno.ENAMETOOLONG),
+        ("kvs.commit", {"ops": [op_json("k", symlink(HUGE))], "namespace": "primary", "flags": 0}, errno.ENAMETOOLONG),
+        ("kvs.namespace-create", {"namespace": HUGE, "rootref": EMPTY, "owner": -1, "flags": 0}, errno.EINVAL),
+        ("kvs.namespace-create", {"namespace": "n", "rootref": HUGE, "owner": -1, "flags": 0}, errno.ENOENT),
+        ("kvs-watch.lookup", {"key": HUGE, "flags": 0, "namespace": "primary"}, errno.ENAMETOOLONG),
+    ],
+)
+def test_what_is_huge_is_refused_with_few_words(
+    client: KvsClient, topic: str, payload: dict[str, Any], errnum: int
+) -> None:
+    refusal = client.ask(topic, payload)
+    assert refusal.aux1 == errnum
+    assert len(text_of(refusal) or "") < 80
+    assert json_of(client.ask("kvs.getroot", {"namespace": "primary"}))["rootseq"] == 0
