@@ -22,7 +22,7 @@ from flux.constants import (
 )
 from hearth.broker.credentials import ServiceError
 from hearth.broker.payloads import encode_json
-from hearth.broker.streams import ends, is_streaming, sender_of
+from hearth.broker.streams import ends, is_streaming
 from hearth.kvs.keys import split_key
 from hearth.kvs.lookup import look_up, present
 from hearth.kvs.objects import Value, value_wire
@@ -138,9 +138,12 @@ class Watches:
                 del self._by_key[place]
 
     def take(self, sender: Packet, matchtag: int) -> Watch | None:
-        """Take out the watch that the sender of this message opened with the tag, None if there is none."""
+        """Take out the watch that the sender of this message opened with the tag, None if there is none.
+
+        The whole stack of addresses must be equal: all but its top is what a sender says.
+        """
         for watch in self._all.values():
-            if watch.request.aux2 == matchtag and sender_of(watch.request) == sender_of(sender):
+            if watch.request.aux2 == matchtag and watch.request.routes == sender.routes:
                 self.remove(watch)
                 return watch
         return None
