@@ -47,6 +47,7 @@ PURE = [
     "hearth/broker/state_machine.py",
     "hearth/broker/shutdown.py",
     "hearth/broker/resource.py",
+    *(f"hearth/kvs/{name}.py" for name in ("keys", "objects", "dirents", "lookup", "commit", "namespaces", "watches")),
 ]
 """Deterministic, and testable without a socket or a second of waiting."""
 

@@ -29,6 +29,15 @@ def test_every_topic_of_the_engine_is_documented_and_nothing_else() -> None:
     assert set(re.findall(r"`(flame\.[a-z.]+)`", PROTOCOL)) == served_topics()
 
 
+def test_every_topic_of_the_key_value_store_is_documented_and_nothing_else() -> None:
+    served: set[str] = set()
+    for service, name in (("kvs", "service"), ("kvs-watch", "watch_service")):
+        source = (ROOT / f"src/hearth/kvs/{name}.py").read_text(encoding="utf-8")
+        served |= {f"{service}.{method}" for method in re.findall(r'add_method\("([a-z-]+)"', source)}
+    served -= {"kvs.disconnect", "kvs-watch.disconnect"}
+    assert set(re.findall(r"^\| `(kvs(?:-watch)?\.[a-z-]+)`", PROTOCOL, re.M)) == served
+
+
 def test_every_event_code_is_documented() -> None:
     codes = {
         EVENT_BIND_FAILED,

@@ -106,7 +106,7 @@ async def _serve(rundir: Path, owner: int | None, configuration: Path | None) ->
         loop.add_signal_handler(signum, on_signal)
     if owner is not None:
         _watch_owner(owner, stop_now)
-    instance = Instance(rundir, configuration, stop.set)
+    instance = Instance(rundir, configuration, stop.set, is_lasting=owner is None)
     sys.stdout.write(f"ready {instance.uri}\n")
     sys.stdout.flush()
     await stop.wait()

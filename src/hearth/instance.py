@@ -43,11 +43,17 @@ from hearth.flame.executors import Executors
 from hearth.flame.results import Results
 from hearth.flame.service import FlameService
 from hearth.flame.tasks import TaskViews
+from hearth.kvs.batch import Batch
+from hearth.kvs.namespaces import Namespaces
+from hearth.kvs.service import KvsService
+from hearth.kvs.watch_service import KvsWatchService
 from hearth.providers.local import LocalProvider, machine_capacity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from hearth.kvs.store import Store
 
 __all__ = ["Instance"]
 
@@ -62,10 +68,13 @@ class Instance:
 
     rundir must exist and belong to us. configuration is a file or folder (hearth.configuration_file), or None.
     stop is called when the owner asks for the end, maybe more than once; `drain`, `leave` and `close` then follow.
-    Raises OSError if the socket cannot be made, or the configuration is not one.
+    is_lasting: whether the key-value store is kept in rundir for the next instance. Raises OSError if the
+    socket cannot be made, the configuration is not one, or the store cannot be read.
     """
 
-    def __init__(self, rundir: Path, configuration: Path | None, stop: Callable[[], object]) -> None:
+    def __init__(
+        self, rundir: Path, configuration: Path | None, stop: Callable[[], object], *, is_lasting: bool = False
+    ) -> None:
         self._started = time.monotonic()
         self.uri = f"local://{rundir / 'local-0'}"
         self.router = Router(str(uuid.uuid4()), os.getuid())
@@ -76,6 +85,7 @@ class Instance:
         self._serve_clients(_attributes(rundir, self.uri, self.router.uuid, host, configuration))
         self._serve_operators(configuration, stop)
         ResourceService(self.router, host, int(capacity.cpu))
+        self._store = self._serve_kvs(rundir / "content.sqlite" if is_lasting else None)
         self.provider = LocalProvider(folder=rundir / "executors", uri=self.uri, capacity=capacity)
         self._flame = flame = FlameService(self.broker, self.engine, self.uri)
         Control(flame)
@@ -120,6 +130,14 @@ class Instance:
             self._config.reload()
         except ServiceError as error:
             raise OSError(error.errnum, error.text) from None
+
+    def _serve_kvs(self, path: Path | None) -> Store | None:
+        namespaces = Namespaces(self.router.owner)
+        store = None if path is None else _open_store(path, namespaces)
+        batch = Batch(self.router, namespaces, store)
+        KvsService(self.router, namespaces, batch, KvsWatchService(self.router, namespaces, batch))
+        self.broker.before_write(batch.finish)
+        return store
 
     def _uptime_s(self) -> float:
         return time.monotonic() - self._started
@@ -170,6 +188,14 @@ class Instance:
             self._log_handler.deliver()
             self._shutdown.finish()
             self.broker.close()
+            if self._store is not None:
+                self._store.close()
+
+
+def _open_store(path: Path, namespaces: Namespaces) -> Store:
+    from hearth.kvs.store import Store
+
+    return Store(path, namespaces)
 
 
 def _show(line: str) -> None:

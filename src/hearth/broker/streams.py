@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from flux.packet import Packet
 
-__all__ = ["Streams", "is_streaming", "sender_of"]
+__all__ = ["Streams", "ends", "is_streaming", "sender_of"]
 
 _STREAMS_MAX = 4096  # of one user at one service; far above what people and tools that watch need
 
@@ -72,7 +72,7 @@ class Streams:
 
     def drop(self, notice: Packet) -> None:
         """A disconnect notice came: forget its sender's streams (docs/protocol.md, "Frames")."""
-        for key in [key for key, (request, _) in self._open.items() if _ends(notice, request)]:
+        for key in [key for key, (request, _) in self._open.items() if ends(notice, request)]:
             self._remove(key)
 
     def _remove(self, key: tuple[tuple[str, ...], int]) -> Packet | None:
@@ -88,7 +88,7 @@ def _key(message: Packet, matchtag: int) -> tuple[tuple[str, ...], int]:
     return tuple(message.routes or ()), matchtag
 
 
-def _ends(notice: Packet, request: Packet) -> bool:
+def ends(notice: Packet, request: Packet) -> bool:
     """Whether a disconnect notice may end what the request began: same sender, and the owner's or the same user's."""
     allowed = notice.rolemask & FLUX_ROLE_OWNER or notice.userid == request.userid
     return bool(allowed) and sender_of(notice) == sender_of(request)

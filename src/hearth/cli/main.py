@@ -22,6 +22,7 @@ _INTERRUPTED = 130
 _NOUNS = {
     "app": "Applications: what sessions can be made of.",
     "event": "Events of the message plane.",
+    "kvs": "The key-value store: values by dotted keys, kept by the instance.",
     "ping": "Run flmping tasks and tell how long they took.",
     "session": "Sessions, open and closed.",
     "status": "The instance at a glance.",

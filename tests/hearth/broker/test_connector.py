@@ -26,6 +26,6 @@ def test_a_daemon_has_every_service_that_clients_of_one_node_expect() -> None:
     with running_daemon() as daemon, daemon.connect() as client:
         names = {module["name"] for module in json_of(client.ask("module.list"))["mods"]}
         expected = "attr event log broker config groups state-machine overlay module heartbeat connector-local flame"
-        assert names == {*expected.split(), "shutdown", "resource", "job-manager"}
+        assert names == {*expected.split(), "shutdown", "resource", "job-manager", "kvs", "kvs-watch"}
         for name in names:
             assert client.ask(f"{name}.ping", {}).aux1 == 0

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from flux.packet import Packet
 
 NOT_OURS = {
-    "kvs": "there is no key-value store",
-    "kvs-watch": "there is no key-value store",
-    "service-add-bad-names": "its first name is taken by the key-value store",
     "job-submit-wait": "there is no job manager",
     "job-cancel": "there is no job manager",
 }
@@ -102,6 +99,8 @@ class Side:
             if "route" in value:
                 value["route"] = [len(hop) for hop in value["route"].split("!")]
                 value["userid"] = self._userid(value["userid"])
+            if "rootref" in value:
+                value["rootref"], value["rootseq"] = len(value["rootref"]), type(value["rootseq"])
             if "duration" in value:
                 value["duration"] = type(value["duration"])
         return value

@@ -11,7 +11,7 @@ from hearth import __version__
 from hearth.cli.main import main
 from tests.hearth.cli.commands import HEARTH, environment, run
 
-NOUNS = ["app", "event", "ping", "session", "status", "task", "up"]
+NOUNS = ["app", "event", "kvs", "ping", "session", "status", "task", "up"]
 COMMANDS = [
     [],
     ["app"],
