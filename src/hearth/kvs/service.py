@@ -87,7 +87,7 @@ class KvsService(Service):
         self.add_method("namespace-create", JsonPayload(_Create), self._create)
         self.add_method("namespace-remove", JsonPayload(_Name), self._remove)
         self.add_method("namespace-list", no_payload, self._list)
-        self.add_method("stats-get", no_payload, self._stats)
+        self.add_method("stats-get", no_payload, self._stats, FLUX_ROLE_ALL)
         self.add_method("disconnect", no_payload, self._disconnect, FLUX_ROLE_ALL)
 
     def handle(self, request: Packet) -> None:
