@@ -60,9 +60,10 @@ class RPC(Future):
             receiver = None
         elif flags & FLUX_RPC_STREAMING:
             message_flags |= FLUX_MSGFLAG_STREAMING
-        link = flux_handle.link
-        answers.tag = link.request(topic_text(topic), payload_frame(payload), receiver, nodeid, message_flags)
-        self._share(flux_handle, link.session, answers)
+        session, answers.tag = flux_handle.link.request(
+            topic_text(topic), payload_frame(payload), receiver, nodeid, message_flags
+        )
+        self._share(flux_handle, session, answers)
         flux_handle.flush_when_due()
 
     def get(self) -> Any:

@@ -100,6 +100,11 @@ class Session:
         out.clear()
         return data
 
+    @property
+    def has_queued(self) -> bool:
+        """Whether `bytes_to_send` has some."""
+        return bool(self._out)
+
     def receive(self, data: bytes) -> None:
         """Take what arrived: answers go to their receivers at once, the rest to the inbox.
 

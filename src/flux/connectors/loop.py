@@ -63,6 +63,9 @@ class LoopStream:
             os.eventfd_read(self._fd)
         return data
 
+    def shutdown(self, _how: int, /) -> None:
+        """Nobody waits here."""
+
     def close(self) -> None:
         """Give the descriptor back; what was not received is lost."""
         fd, self._fd = self._fd, -1

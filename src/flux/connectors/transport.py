@@ -29,6 +29,9 @@ class Stream(Protocol):
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """At most size bytes, none at the end. Raises BlockingIOError with MSG_DONTWAIT when none are there."""
 
+    def shutdown(self, how: int, /) -> None:
+        """With SHUT_RDWR: end both directions, so that a recv or poll in another thread returns."""
+
     def close(self) -> None:
         """Hang up. Again: nothing."""
 

@@ -97,11 +97,7 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
         if not self._is_repeatable:
             raise named_error(errno.ENOTSUP)
         stream = self._open(self.flags).stream
-        if self._dispatcher is not None:
-            self._dispatcher.stop_listening()
         self.link.reopen(stream)
-        if self._dispatcher is not None:
-            self._dispatcher.listen()
         return 0
 
     def close(self) -> None:
@@ -119,12 +115,9 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
             self._release()
 
     def _release(self) -> None:
-        dispatcher = self._dispatcher
-        if dispatcher is not None:
-            dispatcher.stop_listening()
         self.link.close()
-        if dispatcher is not None and not dispatcher.reactor.is_running:
-            dispatcher.reactor.close()
+        if self._dispatcher is not None:
+            self._dispatcher.close()
 
     def timer_watcher_create(
         self, after: float | str, callback: Callable[..., object], repeat: float | str = 0.0, args: Any = None

@@ -49,9 +49,11 @@ class WaitAllFuture(FutureExt):
     def _listen(self) -> None:
         """Begin for `then`: have each child begin, and tell us."""
         for child in self.children:
-            if not child.is_ready():
+            with child._lock():
+                if child.is_ready():
+                    continue
                 child._answers.listeners += (self._child_got_ready,)
-                child._begin()
+            child._begin()
         self._child_got_ready()
 
     def _child_got_ready(self) -> None:
@@ -68,7 +70,8 @@ class WaitAllFuture(FutureExt):
 
     def _fulfill_from_children(self) -> None:
         for child in self.children:
-            child._answers.stop_telling(self._child_got_ready)
+            with child._lock():
+                child._answers.stop_telling(self._child_got_ready)
         errors = [error for child in self.children if (error := child._error()) is not None]
         if errors:
             self.fulfill_error(errors[0].errno or errno.EIO)
