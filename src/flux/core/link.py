@@ -85,15 +85,16 @@ class Link:
         return self.readers.is_mending
 
     def request(
-        self, topic: str, payload: bytes | None, receiver: Receiver | None, nodeid: int, flags: int
+        self, topic: str, payload: bytes | None, answers: Answers | None, nodeid: int, flags: int
     ) -> tuple[Session, int]:
         """Queue a request, see Session.request; where it waits for the answer, and its matchtag.
 
         Raises OSError (EINVAL) when closed or after a fork, BrokenPipeError when lost.
         """
+        receiver: Receiver | None = answers
         if self._reconnecting is not None:
             self._notice_loss()
-            receiver = self._reconnecting.track(topic, payload, receiver)
+            receiver = self._reconnecting.track(topic, payload, answers)
         with self.lock:
             self.check_usable()
             return self.session, self.session.request(topic, payload, receiver, nodeid=nodeid, flags=flags)
@@ -108,8 +109,13 @@ class Link:
 
     def _notice_loss(self) -> None:
         """Find a connection lost before something is sent in vain."""
-        if self._refusal is None:
-            self.read_available()
+        while self._refusal is None and self.lost is None and self._wait(select.POLLRDHUP, 0):
+            with self.lock:
+                follower = self.readers.enter()
+            if follower is None:
+                self._lead(_ONCE, None)
+            else:
+                self._follow(follower, None)
 
     def check_usable(self) -> None:
         """Raise OSError (EINVAL) when closed, or in a process that has not opened it."""
@@ -143,6 +149,8 @@ class Link:
         """
         while (self.session.has_queued or self._unsent) and self._has_unsent():
             self._wait_for_room()
+            if self.lost is not None:
+                raise named_error(errno.EPIPE)
 
     def _has_unsent(self) -> bool:
         """Write what the stream takes now; whether something is left."""
@@ -416,6 +424,9 @@ class Link:
     def reopen(self, stream: Stream) -> None:
         """Go on with another connection: what was in flight fails with ECONNRESET, what arrived is kept."""
         with self.lock:
+            self.check_usable()
+            if self._reconnecting is not None:
+                self._reconnecting.forget()
             error = OSError(errno.ECONNRESET, "RPC aborted due to broker reconnect")
             waiting = self._renew(stream, error)
             self.readers.mended()
@@ -433,7 +444,7 @@ class Link:
             else:
                 self.stream = stream
             self.readers.mended()
-        self.flush()
+        self.flush()  # what was queued, for nobody else may be about to
 
     def close(self) -> None:
         """Hang up; whoever waits gets EINVAL. In a forked child: let go of the parent's stream, no more."""
@@ -444,6 +455,8 @@ class Link:
             if not is_ours:
                 self.stream.close()
                 return
+            if self._reconnecting is not None:
+                self._reconnecting.stop()
             self._refusal = named_error(errno.EINVAL)
             self._lose(self._refusal)
             self.readers.mended()
