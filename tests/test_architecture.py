@@ -33,6 +33,7 @@ PURE = [
     "flux/packet.py",
     "flux/matchtags.py",
     "flux/session.py",
+    "flux/restoring.py",
     *sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / "hearth/engine").glob("*.py")),
     "hearth/broker/router.py",
     "hearth/broker/subscriptions.py",

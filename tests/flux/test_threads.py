@@ -1,4 +1,4 @@
-"""One handle for many threads: answers find their questions, messages are lost by nobody, and all are told of the end."""
+"""One handle for many threads: answers find their questions, no message is lost, and all are told of the end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,7 +85,7 @@ def shared(broker: str) -> Iterator[flux.Flux]:
 
 @pytest.fixture
 def echo(broker: str) -> Iterator[str]:
-    """The name of a service that another handle serves: `echo` answers once, `stream` several times, `never` not at all."""
+    """A service that another handle serves: `echo` answers once, `stream` several times, `never` not at all."""
     with flux.Flux(broker) as handle:
 
         def answer(handle: flux.Flux, _watcher: object, message: Any, _args: object) -> None:
@@ -132,7 +133,7 @@ def talk(handle: flux.Flux, service: str, name: str) -> None:
 
 
 def test_every_answer_belongs_to_its_question(shared: flux.Flux, echo: str) -> None:
-    run_all(*(lambda name=f"t{n}": talk(shared, echo, name) for n in range(THREADS)))  # type: ignore[misc]
+    run_all(*(lambda name=f"t{n}": talk(shared, echo, name) for n in range(THREADS)))
 
 
 def test_so_it_is_while_one_thread_runs_the_reactor(shared: flux.Flux, echo: str) -> None:
@@ -157,8 +158,8 @@ def test_so_it_is_while_one_thread_runs_the_reactor(shared: flux.Flux, echo: str
     marks = {f"t{n}.{number}" for n in range(THREADS) for number in range(0, ROUNDS, 10)}
     with shared.msg_watcher_create(on_event, FLUX_MSGTYPE_EVENT, "threads.event"), reactor_of(shared):
         run_all(
-            *(lambda name=f"t{n}": talk(shared, echo, name) for n in range(THREADS)),  # type: ignore[misc]
-            *(lambda name=f"c{n}": call_back(name) for n in range(4)),  # type: ignore[misc]
+            *(lambda name=f"t{n}": talk(shared, echo, name) for n in range(THREADS)),
+            *(lambda name=f"c{n}": call_back(name) for n in range(4)),
         )
         for _ in range(4 * ROUNDS):
             assert called.acquire(timeout=DEADLINE_S)
@@ -198,7 +199,7 @@ def test_filters_of_several_threads_divide_the_messages(handle: flux.Flux, peer:
         for number in range(300):
             peer.send(*(wire.event(f"{name}.{number}") for name in "cab"))
 
-    run_all(send, *(lambda name=name: receive(name) for name in received))  # type: ignore[misc]
+    run_all(send, *(lambda name=name: receive(name) for name in received))
     assert received == {name: [f"{name}.{number}" for number in range(300)] for name in "abc"}
 
 
@@ -239,18 +240,18 @@ def test_another_thread_reads_while_a_callback_takes_its_time(handle: flux.Flux,
 
 
 def test_then_from_another_thread_wakes_the_reactor(handle: flux.Flux, peer: Peer) -> None:
-    called: list[int] = []
-    over = threading.Event()
+    called: SimpleQueue[tuple[int, str | None]] = SimpleQueue()
+
+    def callback(rpc: flux.rpc.RPC) -> None:
+        called.put((threading.get_ident(), rpc.error_string()))
+
     with reactor_of(handle):
-        rpc = handle.rpc("s.m").then(lambda _rpc: (called.append(threading.get_ident()), over.set()))
+        handle.rpc("s.m").then(callback)
         peer.answer(peer.read())
-        assert over.wait(DEADLINE_S)
-        late = threading.Event()
-        handle.rpc("s.m").then(lambda rpc: (called.append(rpc.error_string()), late.set()), timeout=0.01)
-        assert late.wait(DEADLINE_S)
-    assert called[0] != threading.get_ident()
-    assert called[1] == "Connection timed out"  # type: ignore[comparison-overlap]
-    assert rpc.get() is None
+        thread, error = called.get(timeout=DEADLINE_S)
+        assert (thread != threading.get_ident(), error) == (True, None)
+        handle.rpc("s.m").then(callback, timeout=0.01)
+        assert called.get(timeout=DEADLINE_S) == (thread, "Connection timed out")
 
 
 def test_a_reactor_belongs_to_the_thread_that_runs_it(handle: flux.Flux) -> None:
@@ -281,7 +282,11 @@ def test_a_time_limit_ends_one_wait_and_hands_the_reading_on(handle: flux.Flux, 
 
 
 def test_a_follower_keeps_its_time_limit(handle: flux.Flux) -> None:
-    leader = threading.Thread(target=lambda: pytest.raises(OSError, handle.rpc("s.m").get), daemon=True)
+    def lead() -> None:
+        with pytest.raises(OSError, match="EINVAL"):
+            handle.rpc("s.m").get()
+
+    leader = threading.Thread(target=lead, daemon=True)
     leader.start()
     while not handle.link.readers.is_led:
         time.sleep(0.001)
@@ -336,19 +341,21 @@ def test_all_threads_learn_at_once_that_the_daemon_died(tmp_path: Path) -> None:
         def call() -> None:
             handle.rpc("broker.ping", {}).get()
             started.wait()
-            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            try:
                 while True:
                     handle.rpc("broker.ping", {}).get()
-            ends.append(time.monotonic())
+            except (ConnectionResetError, BrokenPipeError):
+                ends.append(time.monotonic())
 
         def wait() -> None:
             stream = handle.rpc("log.dmesg", {"follow": True, "nobacklog": True}, flags=FLUX_RPC_STREAMING)
             started.wait()
-            with pytest.raises(ConnectionResetError):
+            try:
                 while True:
                     stream.get()
                     stream.reset()
-            ends.append(time.monotonic())
+            except ConnectionResetError:
+                ends.append(time.monotonic())
 
         def receive() -> None:
             started.wait()
@@ -364,6 +371,7 @@ def test_all_threads_learn_at_once_that_the_daemon_died(tmp_path: Path) -> None:
             killed.append(time.monotonic())
 
         run_all(kill, *[call] * (THREADS // 2), *[wait] * (THREADS // 4), *[receive] * (THREADS // 4))
+        assert len(ends) == THREADS
         assert max(ends) - killed[0] < 2
 
 
@@ -393,7 +401,7 @@ def test_senders_without_room_wait_and_mix_up_no_bytes(shared: flux.Flux, echo: 
             text = f"{name}.{number}." + "x" * 500_000
             assert shared.rpc(f"{echo}.echo", [text]).get() == [text]
 
-    run_all(*(lambda name=n: send(name) for n in range(6)))  # type: ignore[misc]
+    run_all(*(lambda name=n: send(name) for n in range(6)))
 
 
 def test_each_thread_may_wait_for_a_chain_of_its_own(shared: flux.Flux, echo: str) -> None:
@@ -412,4 +420,4 @@ def test_each_thread_may_wait_for_a_chain_of_its_own(shared: flux.Flux, echo: st
             mark = f"{name}.{number}"
             assert FutureExt(chain, mark, 3, flux_handle=shared).get() == mark
 
-    run_all(*(lambda name=n: wait(name) for n in range(8)))  # type: ignore[misc]
+    run_all(*(lambda name=n: wait(name) for n in range(8)))

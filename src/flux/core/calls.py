@@ -112,6 +112,7 @@ class FutureCalls(Source):
     def begin_wait(self) -> None:
         """Read during the wait that comes, unless another thread does: it wakes us."""
         link = self._link
+        link.check_process()  # a callback may have forked
         if link.lost is not None or not self._is_wanted():
             self._listen(wanted=False)
             return

@@ -109,8 +109,8 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods):
         """
         if not self._is_repeatable:
             raise named_error(errno.ENOTSUP)
-        stream = _open(self._url, self.flags).stream
-        self.link.reopen(stream)
+        self.link.check_usable()
+        self.link.reopen(_open(self._url, self.flags).stream)
         return 0
 
     def close(self) -> None:

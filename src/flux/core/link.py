@@ -13,6 +13,7 @@ brings.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -152,9 +153,17 @@ class Link:
             if self.lost is not None:
                 raise named_error(errno.EPIPE)
 
+    def _flush_to_wait(self) -> None:
+        """Write what is queued before a wait, which will find a peer that is gone by itself."""
+        self.check_usable()
+        if self.session.has_queued or self._unsent:
+            with contextlib.suppress(BrokenPipeError):
+                self.flush()
+
     def _has_unsent(self) -> bool:
         """Write what the stream takes now; whether something is left."""
         with self.lock:
+            self.check_usable()
             data = self._unsent or self.session.bytes_to_send()
             if not data:
                 return False
@@ -211,7 +220,7 @@ class Link:
         """
         results = answers.results
         while not results:
-            self.flush()
+            self._flush_to_wait()
             with self.lock:
                 if results:
                     return
@@ -238,7 +247,7 @@ class Link:
                 if not self.read_available():
                     return None
                 continue
-            self.flush()
+            self._flush_to_wait()
             with self.lock:
                 packet = self._take_matching(matches)
                 if packet is not None:
@@ -319,7 +328,7 @@ class Link:
     def read_available(self) -> bool:
         """Take what has arrived without waiting; False when nothing had, or when another thread reads."""
         with self.lock:
-            if self.lost is not None or not self.readers.lead():
+            if self._refusal is not None or self.lost is not None or not self.readers.lead():
                 return False
         try:
             return self._read_now()

@@ -102,8 +102,9 @@ class Messaging:
 
     def _call(self, topic: str, payload: Any) -> Any:
         """Make a request and wait for its JSON; an error has the text of a direct call, the service's is its cause."""
+        rpc = self.rpc(topic, payload)
         try:
-            return self.rpc(topic, payload).get()
+            return rpc.get()
         except OSError as error:
             raise named_error(error.errno or errno.EIO) from error
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from flux.constants import FLUX_NODEID_ANY
 from flux.errors import named_error
-from flux.packet import Packet
 from flux.restoring import Restoring
 from flux.util import payload_text
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from flux.connector import Stream
     from flux.core.answers import Answers
     from flux.core.link import Link
+    from flux.packet import Packet
     from flux.session import Receiver
 
 __all__ = ["TRY_FOR_S", "Reconnecting"]
