@@ -84,7 +84,7 @@ class Future:
         answers = getattr(self, "_answers", None)
         if answers is not None:
             answers.holders -= 1
-            if not answers.holders:
+            if not answers.holders and not answers.is_finished:
                 self._abandon()
 
     def _abandon(self) -> None:

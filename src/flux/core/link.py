@@ -97,7 +97,8 @@ class Link:
             self._notice_loss()
             receiver = self._reconnecting.track(topic, payload, answers)
         with self.lock:
-            self.check_usable()
+            if self._refusal is not None:
+                self.check_usable()
             return self.session, self.session.request(topic, payload, receiver, nodeid=nodeid, flags=flags)
 
     def send(self, packet: Packet) -> None:
@@ -148,7 +149,7 @@ class Link:
         While it waits it reads, unless somebody else does, so that a peer that does the same gets on.
         Raises BrokenPipeError when the peer is gone; what it sent before is kept.
         """
-        while (self.session.has_queued or self._unsent) and self._has_unsent():
+        while (self.session.queued or self._unsent) and self._has_unsent():
             self._wait_for_room()
             if self.lost is not None:
                 raise named_error(errno.EPIPE)
@@ -156,14 +157,14 @@ class Link:
     def _flush_to_wait(self) -> None:
         """Write what is queued before a wait, which will find a peer that is gone by itself."""
         self.check_usable()
-        if self.session.has_queued or self._unsent:
-            with contextlib.suppress(BrokenPipeError):
-                self.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self.flush()
 
     def _has_unsent(self) -> bool:
         """Write what the stream takes now; whether something is left."""
         with self.lock:
-            self.check_usable()
+            if self._refusal is not None:
+                self.check_usable()
             data = self._unsent or self.session.bytes_to_send()
             if not data:
                 return False
@@ -220,11 +221,13 @@ class Link:
         """
         results = answers.results
         while not results:
-            self._flush_to_wait()
+            if self.session.queued or self._unsent:
+                self._flush_to_wait()
             with self.lock:
                 if results:
                     return
-                self._check_readable()
+                if self._refusal is not None or self.session.lost is not None:
+                    self._check_readable()
                 follower = self.readers.enter()
                 if follower is not None:
                     answers.listeners += (follower.wake,)
@@ -287,7 +290,9 @@ class Link:
             while self._read(deadline) and not results:
                 pass
         finally:
-            self.resign()
+            self.readers.resign()
+            if self._retired:
+                self.close_retired()
 
     def _follow(self, follower: Follower, deadline: float | None) -> None:
         """Wait until woken, while another thread reads. Raises TimeoutError."""
@@ -302,8 +307,7 @@ class Link:
         """Read no more, see Readers.resign."""
         self.readers.resign()
         if self._retired:
-            with self.lock:
-                self.close_retired()
+            self.close_retired()
 
     def _read(self, deadline: float | None) -> bool:
         """Wait until something arrives and take it; False when nothing more can. For the leader."""
@@ -349,18 +353,19 @@ class Link:
     def _take(self, stream: Stream, data: bytes) -> bool:
         """Handle what was read, nothing if the peer hung up; whether more can come."""
         with self.lock:
-            if stream is not self.stream or self.lost is not None:
-                return self.lost is None
+            session = self.session
+            if stream is not self.stream or session.lost is not None:
+                return session.lost is None
             if not data:
                 self._end(stream, _reset_error())
                 return False
-            known = len(self.inbox)
+            known = len(session.inbox)
             try:
-                self.session.receive(data)
+                session.receive(data)
             except ProtocolError as error:
                 self._end(stream, error)
                 return False
-            if len(self.inbox) != known:
+            if len(session.inbox) != known:
                 self.readers.messages_came()
             return True
 
@@ -424,8 +429,10 @@ class Link:
         self.close_retired()
 
     def close_retired(self) -> None:
-        """Close the streams of the past unless somebody is inside. Under the lock."""
-        if self._retired and not self.watchers and not self.readers.is_led:
+        """Close the streams of the past unless somebody is inside."""
+        with self.lock:
+            if self.watchers or self.readers.is_led:
+                return
             retired, self._retired = self._retired, []
             for stream in retired:
                 stream.close()

@@ -95,6 +95,9 @@ class Readers:
 
     def enter(self, *, wants_messages: bool = False) -> Follower | None:
         """Lead, to `resign` soon, which is None; or else follow, to `part` soon."""
+        if self._leader == _NOBODY:
+            self._leader, self._depth = get_ident(), 1
+            return None
         if self.lead():
             return None
         follower = Follower(wants_messages=wants_messages)
