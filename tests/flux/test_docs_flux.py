@@ -9,19 +9,28 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import flux
 
 PAGE = (Path(__file__).parents[2] / "docs" / "flux.md").read_text(encoding="utf-8")
 METHODS = PAGE.split("## Methods of the handle")[1].split("## ")[0]
 
 
-def test_the_program_of_the_page_prints_what_it_says(broker: str) -> None:
-    program, expected = re.findall(r"```(?:python|text)\n(.*?)```", PAGE, re.DOTALL)
+PROGRAMS = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize(("program", "expected"), PROGRAMS)
+def test_a_program_of_the_page_prints_what_it_says(program: str, expected: str, broker: str) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FLUX_URI": broker}
     ran = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30, check=True
     )
     assert ran.stdout == expected
+
+
+def test_every_program_of_the_page_is_run() -> None:
+    assert len(PROGRAMS) == PAGE.count("```python")
 
 
 def test_the_page_lists_every_public_method_and_nothing_else() -> None:

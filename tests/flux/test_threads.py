@@ -258,7 +258,7 @@ def test_a_reactor_belongs_to_the_thread_that_runs_it(handle: flux.Flux) -> None
     with reactor_of(handle):
         while not handle.get_reactor().is_running:
             time.sleep(0.001)
-        with pytest.raises(OSError, match="run by another thread"):
+        with pytest.raises(OSError, match="run by another thread, to which"):
             handle.reactor_run()
 
 

@@ -15,7 +15,7 @@ import errno
 import signal
 import time
 from collections import deque
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING
 
 from flux.constants import FLUX_POLLIN, FLUX_REACTOR_NOWAIT, FLUX_REACTOR_ONCE
@@ -79,6 +79,7 @@ class Reactor:
         self._references = 0
         self._depth = 0
         self._thread = 0  # that runs it
+        self._running = Lock()
         self._now = 0.0
         self._wakeup: Wakeup | None = None
         self._is_stopping = self._has_failed = False
@@ -197,20 +198,27 @@ class Reactor:
 
     def _enter(self) -> None:
         self._source.check_usable()
-        if self.runs_elsewhere:
-            raise OSError(errno.EBUSY, "the reactor is run by another thread; it belongs to that thread until it ends")
+        if not self.runs_here:
+            if not self._running.acquire(blocking=False):
+                raise OSError(errno.EBUSY, "the reactor is run by another thread, to which it belongs until that ends")
+            try:
+                self._begin()
+            except BaseException:
+                self._running.release()
+                raise
+        self._depth += 1
+        this_thread.running_reactors += 1
+
+    def _begin(self) -> None:
         if self._wakeup is None:
             self._wakeup = Wakeup()
             self.add_watch(Watch(self._wakeup.fileno(), FLUX_POLLIN, self._wakeup.drain, is_inner=True))
-        if not self._depth:
-            self._is_stopping = self._has_failed = False
-            self._now = time.monotonic()
-            self._thread = get_ident()
-            if signals.in_main_thread():
-                signals.watch(signal.SIGINT, self._interrupt)
-                self._wakeup.listen_to_signals()
-        self._depth += 1
-        this_thread.running_reactors += 1
+        self._is_stopping = self._has_failed = False
+        self._now = time.monotonic()
+        if signals.in_main_thread():
+            signals.watch(signal.SIGINT, self._interrupt)
+            self._wakeup.listen_to_signals()
+        self._thread = get_ident()
 
     def _leave(self) -> None:
         self._depth -= 1
@@ -218,11 +226,15 @@ class Reactor:
         if not this_thread.running_reactors:
             this_thread.is_interrupted = False
         if not self._depth:
-            self._thread = 0
-        if not self._depth and signals.in_main_thread():
+            self._end()
+
+    def _end(self) -> None:
+        self._thread = 0
+        if signals.in_main_thread():
             assert self._wakeup is not None
             self._wakeup.ignore_signals()
             signals.unwatch(signal.SIGINT, self._interrupt)
+        self._running.release()
 
     def _interrupt(self) -> None:
         this_thread.is_interrupted = True
