@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from flux.connector import Stream
     from flux.core.answers import Answers
-    from flux.core.link import Link
+    from flux.core.connection import Connection
     from flux.packet import Packet
     from flux.session import Receiver
 
@@ -100,16 +100,17 @@ class Reconnecting:
         """Try no more: the handle is closed."""
         self._is_over.set()
 
-    def begin(self, link: Link) -> None:
+    def begin(self, link: Connection) -> None:
         """Start to make the connection anew; under the link's lock, with a fresh protocol state."""
         for topic, payload in self._restoring.requests():
             link.session.request(topic, payload, _Restored(self, topic, payload), nodeid=FLUX_NODEID_ANY)
         threading.Thread(target=self._mend, args=(link,), name="flux reconnect", daemon=True).start()
 
-    def _mend(self, link: Link) -> None:
+    def _mend(self, link: Connection) -> None:
         stream = self._try(time.monotonic() + self._try_for_s)
         with contextlib.suppress(OSError):  # lost again at once, which has been noticed
             link.mended(stream)
+            link.flush()  # what was queued, for nobody else may be about to
 
     def _try(self, until: float) -> Stream | None:
         """Connect with pauses; None when it is too late, or over."""
