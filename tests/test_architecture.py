@@ -34,6 +34,7 @@ PURE = [
     "flux/matchtags.py",
     "flux/session.py",
     "flux/impersonation.py",
+    "flux/restoring.py",
     *sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / "hearth/engine").glob("*.py")),
     "hearth/broker/router.py",
     "hearth/broker/passage.py",

@@ -54,15 +54,16 @@ class RPC(Future):
             nodeid = int(RPC(flux_handle, "attr.get", {"name": "rank"}).get()["value"])
             message_flags = FLUX_MSGFLAG_UPSTREAM
         answers = Answers()
-        receiver: Answers | None = answers
+        asked: Answers | None = answers
         if flags & FLUX_RPC_NORESPONSE:
             answers.on_lost(named_error(errno.EINVAL))
-            receiver = None
+            asked = None
         elif flags & FLUX_RPC_STREAMING:
             message_flags |= FLUX_MSGFLAG_STREAMING
-        link = flux_handle.link
-        answers.tag = link.request(topic_text(topic), payload_frame(payload), receiver, nodeid, message_flags)
-        self._share(flux_handle, link.session, answers)
+        session, answers.tag = flux_handle.link.request(
+            topic_text(topic), payload_frame(payload), asked, nodeid, message_flags
+        )
+        self._share(flux_handle, session, answers)
         flux_handle.flush_when_due()
 
     def get(self) -> Any:

@@ -55,8 +55,10 @@ class Session:
         self._tags = TagPool()
         self._waiting: dict[int, Receiver | None] = {}  # None: given up, tag held until the last answer
         self._decoder = Decoder(max_message_bytes)
-        self._out: list[bytes] = []
-        self._lost: OSError | None = None
+        self.queued: list[bytes] = []
+        """Messages for `bytes_to_send`."""
+        self.lost: OSError | None = None
+        """Why the connection ended, None while it stands."""
         self.inbox: deque[Packet] = deque()
         """Messages that answer no request of ours: requests to our services, events, stray responses."""
 
@@ -77,11 +79,11 @@ class Session:
             flags |= FLUX_MSGFLAG_NORESPONSE
             self.send(wire.request(topic, payload, matchtag=FLUX_MATCHTAG_NONE, nodeid=nodeid, flags=flags))
             return FLUX_MATCHTAG_NONE
-        if self._lost is not None:
+        if self.lost is not None:
             raise named_error(errno.EPIPE)
         tag = self._tags.allocate()
         try:
-            self._out.append(self._encode(wire.request(topic, payload, matchtag=tag, nodeid=nodeid, flags=flags)))
+            self.queued.append(self._encode(wire.request(topic, payload, matchtag=tag, nodeid=nodeid, flags=flags)))
         except (OverflowError, UnicodeError):
             self._tags.free(tag)
             raise
@@ -90,9 +92,9 @@ class Session:
 
     def send(self, packet: Packet) -> None:
         """Queue any message."""
-        if self._lost is not None:
+        if self.lost is not None:
             raise named_error(errno.EPIPE)
-        self._out.append(self._encode(packet))
+        self.queued.append(self._encode(packet))
 
     def abandon(self, tag: int) -> None:
         """Nobody waits for this request any more; its tag is reused only after its last answer."""
@@ -101,7 +103,7 @@ class Session:
 
     def bytes_to_send(self) -> bytes:
         """All that is queued, in order; the caller must now write it."""
-        out = self._out
+        out = self.queued
         if not out:
             return b""
         data = out[0] if len(out) == 1 else b"".join(out)
@@ -155,22 +157,17 @@ class Session:
 
     def cut(self, error: OSError) -> list[Receiver]:
         """The first half of `lose`: whom to tell, outside of any lock."""
-        if self._lost is not None:
+        if self.lost is not None:
             return []
-        self._lost = error
+        self.lost = error
         waiting, self._waiting = self._waiting, {}
-        self._out.clear()
+        self.queued.clear()
         return [receiver for receiver in waiting.values() if receiver is not None]
 
     @property
     def tags_available(self) -> int:
         """How many matchtags are free in the pool."""
         return self._tags.available
-
-    @property
-    def lost(self) -> OSError | None:
-        """Why the connection ended, None while it stands."""
-        return self._lost
 
 
 def deliver(deliveries: list[tuple[Receiver, Packet]]) -> None:

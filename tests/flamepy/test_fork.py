@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import signal
@@ -91,6 +92,28 @@ def test_the_parent_s_futures_are_resolved_in_the_parent(session: flamepy.Sessio
     gate.open()
     assert futures[0].result(DEADLINE_S) == b"through"
     assert [future.result(DEADLINE_S) for future in futures[1:]] == [b"%d" % number for number in range(100)]
+
+
+def test_the_child_does_not_wait_for_the_parent_s_futures(session: flamepy.Session, gate: Gate) -> None:
+    futures = [session.run(gate.task), session.run(b"x")]
+    told = threading.Event()
+    futures[0].add_done_callback(lambda _future: told.set())
+    waiter = threading.Thread(target=futures[0].result)
+    waiter.start()
+    gate.wait_until_reached()
+
+    def child() -> None:
+        for future in futures:
+            with expect_refusal(FlameErrorCode.INVALID_STATE, "made before a fork; connect again in the child"):
+                future.result()
+        assert concurrent.futures.wait(futures).not_done == set()
+        assert not told.is_set()
+
+    assert in_a_child(child) == 0
+    gate.open()
+    waiter.join(DEADLINE_S)
+    assert [future.result(DEADLINE_S) for future in futures] == [b"through", b"x"]
+    assert told.wait(DEADLINE_S)
 
 
 def test_forks_in_the_middle_of_traffic_disturb_neither_side(shared_daemon: Daemon, client: flamepy.Connection) -> None:

@@ -20,15 +20,21 @@ PAGE = (DOCS / "flux.md").read_text(encoding="utf-8")
 METHODS = PAGE.split("## Methods of the handle")[1].split("\n## ")[0]
 
 
-@pytest.mark.parametrize("page", ["flux.md", "kvs.md"])
-def test_the_program_of_the_page_prints_what_it_says(broker: str, page: str) -> None:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    program, expected = re.findall(r"```(?:python|text)\n(.*?)```", text, re.DOTALL)
+PAGES = PAGE + (DOCS / "kvs.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", PAGES, re.DOTALL)
+
+
+@pytest.mark.parametrize(("program", "expected"), PROGRAMS)
+def test_a_program_of_the_page_prints_what_it_says(program: str, expected: str, broker: str) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FLUX_URI": broker}
     ran = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30, check=True
     )
     assert ran.stdout == expected
+
+
+def test_every_program_of_the_page_is_run() -> None:
+    assert len(PROGRAMS) == PAGES.count("```python")
 
 
 def test_the_page_lists_every_public_method_and_nothing_else() -> None:

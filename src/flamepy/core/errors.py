@@ -13,7 +13,10 @@ from flamepy.protocol import CODE_OF_ERRNO
 if TYPE_CHECKING:
     from flux.packet import Packet
 
-__all__ = ["closed_error", "error_of", "lost_error", "refusal_error", "task_error"]
+__all__ = ["FORKED", "closed_error", "error_of", "lost_error", "refusal_error", "task_error"]
+
+FORKED = "this connection was made before a fork; connect again in the child process"
+"""The text of the ECHILD error."""
 
 
 def error_of(response: Packet) -> FlameError:

@@ -17,13 +17,13 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import Future, InvalidStateError
-from concurrent.futures._base import FINISHED, PENDING
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["LeanFuture", "resolve", "tell_if_cancelled"]
+__all__ = ["LeanFuture", "orphan", "resolve", "tell_if_cancelled"]
 
 
 class _Finished:
@@ -103,6 +103,15 @@ def resolve(results: Iterable[tuple[LeanFuture, bytes | None]]) -> None:
             future.set_result(result)
         except InvalidStateError:
             tell_if_cancelled(future)
+
+
+def orphan(future: LeanFuture, error: Exception) -> None:
+    """Fail a pending future in a forked child, whatever the parent's threads were doing with it.
+
+    Their locks, waiters and callbacks stay in the parent.
+    """
+    if future._state not in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED):
+        future.__dict__.update(_condition=_finished, _waiters=[], _done_callbacks=[], _exception=error, _state=FINISHED)
 
 
 def tell_if_cancelled(future: LeanFuture) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 
 from flamepy.core.direct import DirectLines
-from flamepy.core.errors import error_of, lost_error
+from flamepy.core.errors import FORKED, error_of, lost_error
 from flamepy.core.types import FlameError, FlameErrorCode
 from flux import packet as wire
 from flux.connector import READ_BYTES, connect
@@ -297,8 +297,7 @@ class Link:
         """In the child: this copy is nobody's connection. The parent's socket is the parent's."""
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
-        text = "this connection was made before a fork; connect again in the child process"
-        self._session.cut(OSError(errno.ECHILD, text))
+        self._session.cut(OSError(errno.ECHILD, FORKED))
         self._gathered.clear()
         self.direct.close()
         self._socket.close()

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import errno
+import os
+import weakref
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from flamepy.core.errors import closed_error, error_of, lost_error, refusal_error, task_error
-from flamepy.core.futures import LeanFuture, resolve, tell_if_cancelled
+from flamepy.core.errors import FORKED, closed_error, error_of, lost_error, refusal_error, task_error
+from flamepy.core.futures import LeanFuture, orphan, resolve, tell_if_cancelled
 from flamepy.core.types import FlameError, TaskState
 from flamepy.protocol import ResultBatch, SessionRef, SubmitBatch
 from flux.constants import FLUX_MSGFLAG_STREAMING as _STREAMING
@@ -42,6 +44,7 @@ class ResultStream:
         self._inputs: list[bytes | None] = []
         self._futures: dict[int, LeanFuture] = {}
         self._ended: FlameError | None = None
+        _streams.add(self)
 
     def submit(self, input_data: bytes, *, is_urgent: bool = False) -> Future[bytes | None]:
         """Put one task on the way, an urgent one at once.
@@ -131,6 +134,24 @@ class ResultStream:
             self._inputs.clear()
         for future in futures.values():
             _fail(future, FlameError(error.code, error.message))
+
+    def orphan(self, error: OSError) -> None:
+        """In a forked child: the results are the parent's, and nobody will bring them here."""
+        futures, self._futures = self._futures, {}
+        for future in futures.values():
+            orphan(future, lost_error(self._link.uri, error))
+
+
+_streams: weakref.WeakSet[ResultStream] = weakref.WeakSet()
+
+
+def _orphan_after_fork() -> None:
+    error = OSError(errno.ECHILD, FORKED)
+    for stream in list(_streams):
+        stream.orphan(error)
+
+
+os.register_at_fork(after_in_child=_orphan_after_fork)
 
 
 def _fail(future: LeanFuture | None, error: FlameError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from flux.connectors.transport import Transport
@@ -34,6 +35,7 @@ class LoopStream:
     def __init__(self) -> None:
         self._decoder = Decoder()
         self._coming = bytearray()
+        self._lock = threading.Lock()
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # readable while something is coming
 
     def fileno(self) -> int:
@@ -48,20 +50,24 @@ class LoopStream:
                 packet.userid = os.getuid()
             if packet.rolemask == FLUX_ROLE_NONE:
                 packet.rolemask = FLUX_ROLE_OWNER
-            self._coming += encode(packet)
-        if self._coming:
-            os.eventfd_write(self._fd, 1)
+            with self._lock:
+                self._coming += encode(packet)
+                os.eventfd_write(self._fd, 1)
         return len(taken)
 
     def recv(self, size: int, _flags: int = 0, /) -> bytes:
         """What was sent. Raises BlockingIOError when nothing was."""
-        if not self._coming:
-            raise named_error(errno.EAGAIN)
-        data = bytes(self._coming[:size])
-        del self._coming[:size]
-        if not self._coming:
-            os.eventfd_read(self._fd)
+        with self._lock:
+            if not self._coming:
+                raise named_error(errno.EAGAIN)
+            data = bytes(self._coming[:size])
+            del self._coming[:size]
+            if not self._coming:
+                os.eventfd_read(self._fd)
         return data
+
+    def shutdown(self, _how: int, /) -> None:
+        """Nobody waits here."""
 
     def close(self) -> None:
         """Give the descriptor back; what was not received is lost."""

@@ -121,6 +121,10 @@ class TracedStream:
         self._show(self._received, data)
         return data
 
+    def shutdown(self, how: int, /) -> None:
+        """See Stream."""
+        self._stream.shutdown(how)
+
     def close(self) -> None:
         """See Stream."""
         self._stream.close()

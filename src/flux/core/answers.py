@@ -20,6 +20,7 @@ class Answers:
     """What has arrived for one request; the protocol state adds, the futures of the request take.
 
     It knows neither of them, so a future that nobody holds any more goes at once, and its handle with it.
+    Guarded by the link's lock, except that anyone may look whether `results` is empty.
     """
 
     __slots__ = ("holders", "is_finished", "listeners", "results", "tag")

@@ -57,14 +57,17 @@ class CompositeFuture(FutureExt):
     def _listen(self) -> None:
         """Have each child begin, and tell us."""
         for child in self.children:
-            if not child.is_ready():
+            with child._lock():
+                if child.is_ready():
+                    continue
                 child._answers.listeners += (self._child_got_ready,)
-                child._begin()
+            child._begin()
         self._child_got_ready()
 
     def _stop_listening(self) -> None:
         for child in self.children:
-            child._answers.stop_telling(self._child_got_ready)
+            with child._lock():
+                child._answers.stop_telling(self._child_got_ready)
 
     def _child_got_ready(self) -> None:
         if self._is_settled():

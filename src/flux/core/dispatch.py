@@ -68,12 +68,11 @@ class Dispatcher(FutureCalls):
     def watcher_started(self) -> None:
         """One more watcher takes messages."""
         self._running += 1
-        self._update()
+        self.reactor.wake_elsewhere()
 
     def watcher_stopped(self) -> None:
         """One fewer does."""
         self._running -= 1
-        self._update()
 
     def _is_wanted(self) -> bool:
         return bool(self._running) or super()._is_wanted()
@@ -82,11 +81,11 @@ class Dispatcher(FutureCalls):
 
     def has_work(self) -> bool:
         """Whether a message, a future's callback, or the end of the connection is to be handled."""
-        return self._is_active and (bool(self._link.inbox) or super().has_work())
+        return super().has_work() or (bool(self._link.inbox) and self._is_wanted())
 
     def dispatch(self) -> None:
         """Handle one message and the futures that are due; a lost connection stops the reactor after the last."""
-        packet = self._link.inbox.take() if self._is_active else None
+        packet = self._link.take() if self._is_wanted() else None
         if packet is not None:
             self._deliver(packet)
         super().dispatch()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -83,8 +84,17 @@ class Future:
         answers = getattr(self, "_answers", None)
         if answers is not None:
             answers.holders -= 1
-            if self._session is not None and not answers.holders and not answers.is_finished:
-                self._session.abandon(answers.tag)
+            if not answers.holders and not answers.is_finished:
+                self._abandon()
+
+    def _abandon(self) -> None:
+        """Want no answer any more, if another one could come."""
+        if self._session is not None and self._handle is not None and not self._answers.is_finished:
+            self._handle.link.abandon(self._session, self._answers)
+
+    def _lock(self) -> AbstractContextManager[object]:
+        """What guards the answers and the callback; a future without handle belongs to one thread."""
+        return nullcontext() if self._handle is None else self._handle.link.lock
 
     # Waiting
 
@@ -118,7 +128,7 @@ class Future:
             return
         if self._answers.is_finished:
             raise named_error(errno.EDEADLK)
-        self._home().link.read_until(self._answers.results, deadline)
+        self._home().link.read_until(self._answers, deadline)
 
     def _result(self) -> Packet:
         if not self._answers.results:
@@ -155,10 +165,11 @@ class Future:
 
     def reset(self) -> None:
         """Drop the current result; the next one, if it has arrived, takes its place."""
-        if self._answers.results:
-            self._answers.results.popleft()
-        self._start_timer()
-        self._keep_alive()
+        with self._lock():
+            if self._answers.results:
+                self._answers.results.popleft()
+            self._start_timer()
+            self._keep_alive()
 
     # Calling back
 
@@ -174,13 +185,14 @@ class Future:
         if self._then is not None and not self._then.has_run:
             raise OSError(errno.EEXIST, "then callback already exists for this future")
         calls = self._home().calls
-        self.stop()
-        self._then = _Then(calls, callback, args, kwargs, timeout)
-        self._answers.listeners += (self._result_arrived,)
-        for _ in self._answers.results:
-            self._result_arrived()
-        self._start_timer()
-        self._keep_alive()
+        with self._lock():
+            self.stop()
+            self._then = _Then(calls, callback, args, kwargs, timeout)
+            self._answers.listeners += (self._result_arrived,)
+            for _ in self._answers.results:
+                self._result_arrived()
+            self._start_timer()
+            self._keep_alive()
         self._begin()
         return self
 
@@ -204,25 +216,27 @@ class Future:
     def stop(self) -> None:
         """Have the callback called no more."""
         if self._then is not None:
-            self._stop_timer()
-            then, self._then = self._then, None
-            self._answers.stop_telling(self._result_arrived)
-            then.calls.forget(self)
+            with self._lock():
+                self._stop_timer()
+                then, self._then = self._then, None
+                self._answers.stop_telling(self._result_arrived)
+                then.calls.forget(self)
 
     def call_back(self) -> None:
         """Call the callback for one result that has arrived; the dispatcher's part of `then`.
 
         When the callback raises, the result is dropped and the future stopped.
         """
-        then = self._then
-        if then is None or not then.calls_due:
-            return
-        then.calls_due -= 1
-        then.has_run = True
-        if self._answers.is_finished and not then.calls_due:
-            self.stop()
-        if not self._answers.results:
-            return
+        with self._lock():
+            then = self._then
+            if then is None or not then.calls_due:
+                return
+            then.calls_due -= 1
+            then.has_run = True
+            if self._answers.is_finished and not then.calls_due:
+                self.stop()
+            if not self._answers.results:
+                return
         try:
             then.callback(self, *then.args, **then.kwargs)
         except Exception:
@@ -250,13 +264,17 @@ class Future:
             self._then.timer = None
 
     def _give_up(self) -> None:
-        self._end(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+        with self._lock():
+            if self._then is None or self._then.timer is None:
+                return  # an answer came at the last moment, read by another thread
+            self._then.timer = None
+            self._end(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
     def _end(self, error: OSError) -> None:
         """Have an error as the last result."""
-        if self._session is not None:
-            self._session.abandon(self._answers.tag)
-        self._answers.on_lost(error)
+        with self._lock():
+            self._abandon()
+            self._answers.on_lost(error)
 
     def fulfill_error(self, errnum: int = errno.ENOENT, errstr: str | None = None) -> None:
         """Give the request up with an error as its result; errstr: in place of errnum's own text."""

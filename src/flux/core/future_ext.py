@@ -47,16 +47,18 @@ class FutureExt(Future):
         super().__del__()
         aside = getattr(self, "_aside", None)
         if aside is not None:
-            aside[0].close()
+            (aside[1] or aside[0]).close()
 
     def fulfill(self, result: Any = None) -> None:
         """Have a result, any value that JSON can say (else TypeError); `get` returns it as JSON gives it back."""
         text = json.dumps(result, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        self._answers.add(Packet(FLUX_MSGTYPE_RESPONSE, payload=text + b"\0"))
+        with self._lock():
+            self._answers.add(Packet(FLUX_MSGTYPE_RESPONSE, payload=text + b"\0"))
 
     def fulfill_error(self, errnum: int = errno.ENOENT, errstr: str | None = None) -> None:
         """Have an error as the next result; errstr: in place of errnum's own text."""
-        self._answers.add(OSError(errnum, errstr or os.strerror(errnum)))
+        with self._lock():
+            self._answers.add(OSError(errnum, errstr or os.strerror(errnum)))
 
     def get(self) -> Any:
         """Wait for the result and return it.
@@ -127,7 +129,8 @@ class FutureExt(Future):
 
     def _run(self, reactor: Reactor, deadline: float | None) -> None:
         """Turn until there is a result, nothing is left that could bring one, or it is too late."""
-        self._answers.listeners += (reactor.stop,)
+        with self._lock():
+            self._answers.listeners += (reactor.stop,)
         limit = None if deadline is None else reactor.call_at(deadline, reactor.stop)
         reactor.hold(limit is not None)
         try:
@@ -136,4 +139,5 @@ class FutureExt(Future):
             reactor.release(limit is not None)
             if limit is not None:
                 limit.cancel()
-            self._answers.stop_telling(reactor.stop)
+            with self._lock():
+                self._answers.stop_telling(reactor.stop)

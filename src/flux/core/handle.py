@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ from flux.core.link import Link
 from flux.core.message_watcher import MessageWatcher
 from flux.core.periodic import PeriodicWatcher
 from flux.core.reacting import ReactorMethods
+from flux.core.reconnecting import TRY_FOR_S, Reconnecting
 from flux.core.services import ServiceMethods
 from flux.core.watchers import (
     CheckWatcher,
@@ -73,27 +76,37 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods, CNames):
     traces too, which prints each message to stderr. FLUX_HANDLE_USERID and FLUX_HANDLE_ROLEMASK: see
     `flux.impersonation`.
 
+    reconnect: True to connect anew when the connection is lost, for a minute, or a number of seconds; see
+    docs/flux.md for what is restored. Raises OSError (ENOTSUP) with ``fd://``.
+
     The connection closes when the last reference to the handle is gone, or at the end of a ``with``
-    block, after which the handle raises OSError (EINVAL). A handle belongs to one thread at a time,
-    and to the process that opened it.
+    block, after which the handle raises OSError (EINVAL). All threads of the process that opened it may
+    use a handle at the same time; its reactor and watchers belong to the thread that runs the reactor.
     """
 
-    def __init__(self, url: str | bytes | None = None, flags: int = 0, handle: None = None) -> None:
+    def __init__(
+        self, url: str | bytes | None = None, flags: int = 0, handle: None = None, *, reconnect: bool | float = False
+    ) -> None:
         if handle is not None:
             raise InvalidArguments("handle: there is no C handle to wrap; give a url")
         if flags & ~_KNOWN_FLAGS:
             raise connector.connect_error(errno.EINVAL, "invalid flags specified")
         self._url = resolve(_url_text(url), Flux)
         encode = _encoder()
-        transport = self._open(flags)
-        super().__init__(Link(transport.stream, encode), flags)
+        connect = functools.partial(_open, self._url, flags)
+        transport = connect()
+        reconnecting = None
+        if reconnect:
+            if not transport.is_repeatable:
+                transport.stream.close()
+                raise named_error(errno.ENOTSUP)
+            try_for_s = TRY_FOR_S if reconnect is True else float(reconnect)
+            reconnecting = Reconnecting(lambda: connect(timeout_s=try_for_s).stream, try_for_s)
+        super().__init__(Link(transport.stream, reconnecting, encode), flags)
+        if reconnecting is not None:
+            reconnecting.on_refused = functools.partial(_raise_from_reactor, weakref.ref(self))
         self._attributes.update(transport.attributes)
         self._is_repeatable = transport.is_repeatable
-
-    def _open(self, flags: int) -> connector.Transport:
-        is_traced = flags & FLUX_O_TRACE or "FLUX_HANDLE_TRACE" in os.environ
-        transport = connector.open_transport(self._url)
-        return replace(transport, stream=TracedStream(transport.stream)) if is_traced else transport
 
     def reconnect(self) -> int:
         """Connect anew, under a new identity; returns 0.
@@ -105,12 +118,8 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods, CNames):
         self.link.check_usable()
         if not self._is_repeatable:
             raise named_error(errno.ENOTSUP)
-        stream = self._open(self.flags).stream
-        if self._dispatcher is not None:
-            self._dispatcher.stop_listening()
-        self.link.reopen(stream)
-        if self._dispatcher is not None:
-            self._dispatcher.listen()
+        self.link.check_usable()
+        self.link.reopen(_open(self._url, self.flags).stream)
         return 0
 
     def close(self) -> None:
@@ -131,12 +140,9 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods, CNames):
             self._release()
 
     def _release(self) -> None:
-        dispatcher = self._dispatcher
-        if dispatcher is not None:
-            dispatcher.stop_listening()
         self.link.close()
-        if dispatcher is not None and not dispatcher.reactor.is_running:
-            dispatcher.reactor.close()
+        if self._dispatcher is not None:
+            self._dispatcher.close()
 
     def timer_watcher_create(
         self, after: float | str, callback: Callable[..., object], repeat: float | str = 0.0, args: Any = None
@@ -204,3 +210,20 @@ def _encoder() -> Callable[[Packet], bytes]:
     except ValueError as error:
         raise connector.connect_error(errno.EINVAL, str(error)) from None
     return wire.encode if impersonation == Impersonation() else impersonation.encode
+
+
+def _raise_from_reactor(handle: weakref.ref[Flux], error: OSError) -> None:
+    """Have the handle's `reactor_run` raise it."""
+    alive = handle()
+    if alive is not None:
+
+        def fail() -> None:
+            raise error
+
+        alive.dispatcher.reactor.post(fail)
+
+
+def _open(url: str, flags: int, timeout_s: float | None = None) -> connector.Transport:
+    is_traced = flags & FLUX_O_TRACE or "FLUX_HANDLE_TRACE" in os.environ
+    transport = connector.open_transport(url, timeout_s)
+    return replace(transport, stream=TracedStream(transport.stream)) if is_traced else transport

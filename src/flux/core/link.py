@@ -3,173 +3,327 @@
 
 A call that waits blocks in one plain system call. Nothing here keeps a reference to the handle,
 so that the connection closes with the handle's last reference.
+
+Any thread may call anything. One lock guards the protocol state, the inbox, the answers with those who
+listen to them, and each send, none of which waits; it is never held while a user's code runs. Who reads
+is settled in `flux.core.readers`, how it ends in `flux.core.connection`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
-import os
 import select
 import socket
 import time
 from typing import TYPE_CHECKING
 
-from flux import packet as wire
 from flux.connector import READ_BYTES
-from flux.core.inbox import Inbox
+from flux.core.connection import Connection, reset_error
 from flux.core.thread import this_thread
 from flux.errors import named_error
 from flux.packet import Packet, ProtocolError
-from flux.session import Receiver, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
 
     from flux.connector import Stream
+    from flux.core.answers import Answers
+    from flux.core.readers import Follower
+    from flux.session import Receiver, Session
 
 __all__ = ["Link"]
 
+_ONCE = (None,)  # results enough to stop reading after the first time
+_LOOK_AGAIN_S = 0.02  # for a sender without room: the one who reads meanwhile may stop reading
 
-class Link:
-    """One connection. Used in one thread at a time, and in the process that opened it only. encode: see Session."""
 
-    def __init__(self, stream: Stream, encode: Callable[[Packet], bytes] = wire.encode) -> None:
-        self._stream, self._encode = stream, encode
-        self._pid = os.getpid()
-        self._unsent: bytes | memoryview = b""  # survives a KeyboardInterrupt in the middle of a long send
-        self._is_closed = False
-        self.session = Session(encode=encode)
-        self.inbox = Inbox(self.session.inbox)
+class Link(Connection):
+    """Moves the bytes of a connection, for all threads of the process that opened it."""
 
-    def fileno(self) -> int:
-        """The socket's descriptor, -1 once closed."""
-        return self._stream.fileno()
+    def request(
+        self, topic: str, payload: bytes | None, answers: Answers | None, nodeid: int, flags: int
+    ) -> tuple[Session, int]:
+        """Queue a request, see Session.request; where it waits for the answer, and its matchtag.
 
-    @property
-    def lost(self) -> OSError | None:
-        """Why the connection ended, None while it stands."""
-        return self.session.lost
-
-    def request(self, topic: str, payload: bytes | None, receiver: Receiver | None, nodeid: int, flags: int) -> int:
-        """Queue a request, see Session.request. Raises OSError (EINVAL) when closed, BrokenPipeError when lost."""
-        self.check_usable()
-        return self.session.request(topic, payload, receiver, nodeid=nodeid, flags=flags)
+        Raises OSError (EINVAL) when closed or after a fork, BrokenPipeError when lost.
+        """
+        receiver: Receiver | None = answers
+        if self._reconnecting is not None:
+            self._notice_loss()
+            receiver = self._reconnecting.track(topic, payload, answers)
+        with self.lock:
+            if self._refusal is not None:
+                self.check_usable()
+            return self.session, self.session.request(topic, payload, receiver, nodeid=nodeid, flags=flags)
 
     def send(self, packet: Packet) -> None:
         """Queue any message; raises as `request` does."""
-        self.check_usable()
-        self.session.send(packet)
+        if self._reconnecting is not None:
+            self._notice_loss()
+        with self.lock:
+            self.check_usable()
+            self.session.send(packet)
 
-    def check_usable(self) -> None:
-        """Raise OSError (EINVAL) when closed, or in a process that has not opened it."""
-        if self._is_closed:
-            raise named_error(errno.EINVAL)
-        if os.getpid() != self._pid:
-            # two processes on one stream would cut each other's messages in pieces
-            raise OSError(errno.EINVAL, f"handle belongs to process {self._pid}; open a new one after fork")
+    def _notice_loss(self) -> None:
+        """Find a connection lost before something is sent in vain."""
+        while self._refusal is None and self.lost is None and self._wait(select.POLLRDHUP, 0):
+            with self.lock:
+                follower = self.readers.enter()
+            if follower is None:
+                self._lead(_ONCE, None)
+            else:
+                self._follow(follower, None)
+
+    def abandon(self, session: Session, answers: Answers) -> None:
+        """Nobody waits for these any more; once the last has come, their tag is another's."""
+        with self.lock:
+            if not answers.is_finished:
+                session.abandon(answers.tag)
+
+    # Sending
 
     def flush(self) -> None:
-        """Write all that is queued, waiting as long as it takes.
+        """Write all that is queued by any thread, waiting as long as it takes.
 
-        While it waits it reads, so that a peer that does the same gets on. Raises BrokenPipeError when
-        the peer is gone; what it sent before is kept.
+        While it waits it reads, unless somebody else does, so that a peer that does the same gets on.
+        Raises BrokenPipeError when the peer is gone; what it sent before is kept.
         """
-        while data := self._unsent or self.session.bytes_to_send():
+        while (self.session.queued or self._unsent) and self._has_unsent():
+            self._wait_for_room()
+            if self.lost is not None:
+                raise named_error(errno.EPIPE)
+
+    def _flush_to_wait(self) -> None:
+        """Write what is queued before a wait, which will find a peer that is gone by itself."""
+        self.check_usable()
+        with contextlib.suppress(BrokenPipeError):
+            self.flush()
+
+    def _has_unsent(self) -> bool:
+        """Write what the stream takes now; whether something is left."""
+        with self.lock:
+            if self._refusal is not None:
+                self.check_usable()
+            data = self._unsent or self.session.bytes_to_send()
+            if not data:
+                return False
             self._unsent = data
             try:
-                sent = self._stream.send(data, socket.MSG_DONTWAIT)
+                sent = self.stream.send(data, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                if self._wait(select.POLLIN | select.POLLOUT, None) & ~select.POLLOUT:
-                    self.read_available()
+                return True
             except OSError as error:
                 self._unsent = b""
-                while self.read_available():
-                    pass
-                self._lose(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
-                raise named_error(errno.EPIPE) from error
+                failure = error
             else:
                 self._unsent = b"" if sent == len(data) else memoryview(data)[sent:]
+                return bool(self._unsent)
+        self._read_out()
+        raise named_error(errno.EPIPE) from failure
 
-    def read(self, deadline: float | None = None) -> None:
-        """Wait until something arrives and take all of it.
+    def _wait_for_room(self) -> None:
+        with self.lock:
+            follower = self.readers.enter() if self.is_mending else None
+            leads = follower is None and self.readers.lead()
+        if follower is not None:
+            self._follow(follower, None)
+        elif not leads:
+            self._wait(select.POLLOUT, _LOOK_AGAIN_S)
+        else:
+            try:
+                if self._wait(select.POLLIN | select.POLLOUT, None) & ~select.POLLOUT:
+                    self.read_available()
+            finally:
+                self.resign()
+
+    def _read_out(self) -> None:
+        """Take what a peer that is gone has left; a thread that waits for it does so itself."""
+        with self.lock:
+            if not self.readers.lead():
+                return
+        try:
+            stream = self.stream
+            while self.read_available():
+                pass
+            with self.lock:
+                self.end(stream, reset_error())
+        finally:
+            self.resign()
+
+    # Receiving
+
+    def read_until(self, answers: Answers, deadline: float | None) -> None:
+        """Wait until one of the answers is there, reading for everyone or while another thread does.
 
         deadline: on the monotonic clock; past it the call still takes what is there. Raises
         TimeoutError, or, when nothing can arrive any more, the error that ended the connection.
         """
-        self.check_usable()
-        if self.lost is not None:
-            raise OSError(self.lost.errno, self.lost.strerror) from self.lost
-        self.flush()
-        if deadline is not None and not self._wait(select.POLLIN, deadline - time.monotonic()):
-            raise named_error(errno.ETIMEDOUT)
+        results = answers.results
+        while not results:
+            if self.session.queued or self._unsent:
+                self._flush_to_wait()
+            with self.lock:
+                if results:
+                    return
+                if self._refusal is not None or self.session.lost is not None:
+                    self.check_readable()
+                follower = self.readers.enter()
+                if follower is not None:
+                    answers.listeners += (follower.wake,)
+            if follower is None:
+                self._lead(results, deadline)
+                continue
+            try:
+                self._follow(follower, deadline)
+            finally:
+                with self.lock:
+                    answers.stop_telling(follower.wake)
+
+    def receive(self, matches: Callable[[Packet], bool], *, may_wait: bool) -> Packet | None:
+        """Take the oldest message that matches; None if there is none and the call may not wait.
+
+        Raises as `read_until` does, once all that arrived before the end is taken.
+        """
+        while (packet := self._take_matching(matches)) is None:
+            if not may_wait:
+                if not self.read_available():
+                    return None
+                continue
+            self._flush_to_wait()
+            with self.lock:
+                packet = self._take_matching(matches)
+                if packet is not None:
+                    return packet
+                follower = self.readers.enter(wants_messages=True)
+            if follower is None:
+                self._lead(_ONCE, None)
+            else:
+                self._follow(follower, None)
+        return packet
+
+    def _take_matching(self, matches: Callable[[Packet], bool]) -> Packet | None:
+        with self.lock:
+            self.check_usable()
+            packet = self.inbox.take_matching(matches)
+            if packet is None:
+                self.check_readable()
+            return packet
+
+    def take(self) -> Packet | None:
+        """Take the oldest message, if there is one."""
+        if not self.inbox:
+            return None
+        with self.lock:
+            return self.inbox.take()
+
+    def put_back(self, packet: Packet, *, first: bool) -> None:
+        """Put a message back into the inbox, see there."""
+        with self.lock:
+            self.check_usable()
+            self.inbox.put_back(packet, first=first)
+            self.readers.messages_came()
+
+    def _lead(self, results: Sized, deadline: float | None) -> None:
+        """Read until `results` has something in it or the connection ends."""
+        try:
+            while self._read(deadline) and not results:
+                pass
+        finally:
+            self.readers.resign()
+            if self._retired:
+                self.close_retired()
+
+    def _follow(self, follower: Follower, deadline: float | None) -> None:
+        """Wait until woken, while another thread reads. Raises TimeoutError."""
+        try:
+            if not follower.wait(None if deadline is None else deadline - time.monotonic()):
+                raise named_error(errno.ETIMEDOUT)
+        finally:
+            with self.lock:
+                self.readers.part(follower)
+
+    def resign(self) -> None:
+        """Read no more, see Readers.resign."""
+        self.readers.resign()
+        if self._retired:
+            self.close_retired()
+
+    def _read(self, deadline: float | None) -> bool:
+        """Wait until something arrives and take it; False when nothing more can. For the leader."""
+        stream, flags = self.stream, 0
+        if deadline is not None:
+            if not self._wait(select.POLLIN, deadline - time.monotonic()):
+                raise named_error(errno.ETIMEDOUT)
+            flags = socket.MSG_DONTWAIT  # a stream that decodes may have had less than a whole unit of its own
         try:
             this_thread.block()
-            data = self._stream.recv(READ_BYTES)
+            data = stream.recv(READ_BYTES, flags)
+        except BlockingIOError:
+            if deadline is None:
+                raise
+            return True
         except ConnectionResetError:
             data = b""
         finally:
             this_thread.is_blocked = False
-        self._take(data)
-
-    def read_until(self, results: Sized, deadline: float | None) -> None:
-        """Read until `results` has something in it; raises as `read` does."""
-        while not results:
-            self.read(deadline)
+        return self._take(stream, data)
 
     def read_available(self) -> bool:
-        """Take what has arrived without waiting; False when nothing had."""
-        if self.lost is not None:
-            return False
+        """Take what has arrived without waiting; False when nothing had, or when another thread reads."""
+        with self.lock:
+            if self._refusal is not None or self.lost is not None or not self.readers.lead():
+                return False
         try:
-            data = self._stream.recv(READ_BYTES, socket.MSG_DONTWAIT)
+            return self._read_now()
+        finally:
+            self.resign()
+
+    def _read_now(self) -> bool:
+        stream = self.stream
+        try:
+            data = stream.recv(READ_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except ConnectionResetError:
             data = b""
-        self._take(data)
+        self._take(stream, data)
         return True
 
-    def _take(self, data: bytes) -> None:
-        """Handle what was read; nothing means the peer hung up."""
-        if not data:
-            self._lose(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
-            return
-        try:
-            self.session.receive(data)
-        except ProtocolError as error:
-            self._lose(error)
-
-    def _lose(self, error: OSError) -> None:
-        self._unsent = b""
-        self.session.lose(error)
+    def _take(self, stream: Stream, data: bytes) -> bool:
+        """Handle what was read, nothing if the peer hung up; whether more can come."""
+        with self.lock:
+            session = self.session
+            if stream is not self.stream or session.lost is not None:
+                return session.lost is None
+            if not data:
+                self.end(stream, reset_error())
+                return False
+            known = len(session.inbox)
+            try:
+                session.receive(data)
+            except ProtocolError as error:
+                self.end(stream, error)
+                return False
+            if len(session.inbox) != known:
+                self.readers.messages_came()
+            return True
 
     def ready_events(self) -> int:
-        """The poll(2) events the socket is ready for now."""
+        """The poll(2) events the stream is ready for now."""
+        self.check_usable()
         return self._wait(select.POLLIN | select.POLLOUT, 0)
 
     def _wait(self, events: int, timeout_s: float | None) -> int:
-        """Wait for poll(2) events of the socket; those that occurred, 0 after the timeout."""
+        """Wait for poll(2) events of the stream; those that occurred, 0 after the timeout."""
+        if self.fileno() < 0:
+            return 0
         poll = select.poll()
-        poll.register(self._stream, events)
+        poll.register(self.stream, events)
         try:
             this_thread.block()
             ready = poll.poll(None if timeout_s is None else max(0, math.ceil(timeout_s * 1000)))
         finally:
             this_thread.is_blocked = False
         return ready[0][1] if ready else 0
-
-    def reopen(self, stream: Stream) -> None:
-        """Go on with another connection: what was in flight fails with ECONNRESET, what arrived is kept."""
-        self._lose(OSError(errno.ECONNRESET, "RPC aborted due to broker reconnect"))
-        self._stream.close()
-        self._stream = stream
-        arrived, self.session = self.session.inbox, Session(encode=self._encode)
-        self.session.inbox = arrived
-
-    def close(self) -> None:
-        """Hang up; whoever waits gets EINVAL."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._lose(named_error(errno.EINVAL))
-            self._stream.close()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import select
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from flux import packet as wire
@@ -52,37 +53,44 @@ class Messaging:
     def __init__(self, link: Link, flags: int) -> None:
         self.link, self.flags = link, flags
         self._dispatcher: Dispatcher | None = None
-        self._aside: FutureCalls | None = None
+        self._asides: dict[int, FutureCalls] = {}  # by thread
         self._deferred = 0
 
     @property
     def dispatcher(self) -> Dispatcher:
         """Where watchers and futures of this handle are called from. Raises OSError (EINVAL) for a closed handle."""
         if self._dispatcher is None:
-            self.link.check_usable()
-            self._dispatcher = Dispatcher(self.link)
+            with self.link.lock:
+                self.link.check_usable()
+                self._dispatcher = self._dispatcher or Dispatcher(self.link)
         return self._dispatcher
 
     @property
     def calls(self) -> FutureCalls:
         """Who calls the futures that get their callbacks now: the dispatcher, unless within `calling_aside`."""
-        return self._aside or self.dispatcher
+        self.link.check_process()
+        return (self._asides.get(get_ident()) if self._asides else None) or self.dispatcher
 
     @contextlib.contextmanager
     def calling_aside(self, aside: FutureCalls) -> Iterator[None]:
-        """Have what is set up inside called from `aside`, while the handle's own reactor stands still."""
-        outer, self._aside = self._aside, aside
+        """Have what this thread sets up inside called from `aside`, while the handle's own reactor stands still."""
+        me = get_ident()
+        outer = self._asides.get(me)
+        self._asides[me] = aside
         try:
             yield
         finally:
-            self._aside = outer
+            if outer is None:
+                del self._asides[me]
+            else:
+                self._asides[me] = outer
 
     def flush_when_due(self) -> None:
-        """Send what is queued: now, or at the end of the turn while the reactor runs.
+        """Send what is queued: now, or at the end of the turn in the thread that runs the reactor.
 
         Raises BrokenPipeError when the peer is gone.
         """
-        if self._dispatcher is not None and self._dispatcher.reactor.is_running:
+        if self._dispatcher is not None and self._dispatcher.reactor.runs_here:
             self._deferred += 1
             if self._deferred < _DEFERRED_MAX:
                 return
@@ -95,8 +103,9 @@ class Messaging:
 
     def _call(self, topic: str, payload: Any) -> Any:
         """Make a request and wait for its JSON; an error has the text of a direct call, the service's is its cause."""
+        rpc = self.rpc(topic, payload)
         try:
-            return self.rpc(topic, payload).get()
+            return rpc.get()
         except OSError as error:
             raise named_error(error.errno or errno.EIO) from error
 
@@ -138,19 +147,17 @@ class Messaging:
                 return False
             return not match_tag or (packet.aux2 == match_tag and not packet.routes)
 
-        may_block = not (flags | self.flags) & FLUX_O_NONBLOCK
-        while (packet := self.link.inbox.take_matching(matches)) is None:
-            if may_block or self.link.lost:
-                self.link.read()
-            elif not self.link.read_available():
-                raise named_error(errno.EAGAIN)
+        may_wait = not (flags | self.flags) & FLUX_O_NONBLOCK
+        packet = self.link.receive(matches, may_wait=may_wait)
+        if packet is None:
+            raise named_error(errno.EAGAIN)
         return Message(handle=packet)
 
     def requeue(self, message: Message, flags: int) -> int:
         """Put a message back, FLUX_RQ_HEAD before or FLUX_RQ_TAIL behind those that wait; returns 0."""
         if flags not in (FLUX_RQ_HEAD, FLUX_RQ_TAIL):
             raise named_error(errno.EINVAL)
-        self.link.inbox.put_back(_packet_of(message), first=flags == FLUX_RQ_HEAD)
+        self.link.put_back(_packet_of(message), first=flags == FLUX_RQ_HEAD)
         return 0
 
     def respond(self, message: Message, payload: Any = None) -> int:
@@ -172,10 +179,12 @@ class Messaging:
 
     def pollfd(self) -> int:
         """A descriptor that becomes readable when something arrives; look at `pollevents` before waiting for it."""
+        self.link.check_process()
         return self.link.fileno()
 
     def pollevents(self) -> int:
         """What needs no wait: FLUX_POLLIN recv, FLUX_POLLOUT send, FLUX_POLLERR finding the connection lost."""
+        self.link.check_process()
         if self.link.lost is not None:
             return FLUX_POLLERR | (FLUX_POLLIN if self.link.inbox else 0)
         ready = self.link.ready_events()

@@ -15,6 +15,7 @@ import errno
 import signal
 import time
 from collections import deque
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING
 
 from flux.constants import FLUX_POLLIN, FLUX_REACTOR_NOWAIT, FLUX_REACTOR_ONCE
@@ -39,6 +40,19 @@ Hook = dict["Callable[[], object]", None]
 class Source:
     """Where the messages come from; this one has none."""
 
+    def check_usable(self) -> None:
+        """Raise OSError when there can be no messages in this process."""
+
+    def references(self) -> int:
+        """How many references it holds."""
+        return 0
+
+    def begin_wait(self) -> None:
+        """The reactor will wait, unless `has_work` now says that it need not."""
+
+    def end_wait(self) -> None:
+        """It has waited, or thought better of it."""
+
     def has_work(self) -> bool:
         """Whether `dispatch` would do something."""
         return False
@@ -51,7 +65,10 @@ class Source:
 
 
 class Reactor:
-    """Runs the callbacks of its watchers in the thread that calls `run`. Only `post` is thread-safe."""
+    """Runs the callbacks of its watchers in the thread that calls `run`.
+
+    Other threads may call `post`, `stop`, `stop_error` and `call_at`.
+    """
 
     def __init__(self, source: Source | None = None) -> None:
         self._source = source or Source()
@@ -63,6 +80,8 @@ class Reactor:
         self.idle: Hook = {}
         self._references = 0
         self._depth = 0
+        self._thread = 0  # that runs it
+        self._running = Lock()
         self._now = 0.0
         self._wakeup: Wakeup | None = None
         self._is_stopping = self._has_failed = False
@@ -70,12 +89,14 @@ class Reactor:
     # What watchers use
 
     def now(self) -> float:
-        """Seconds on the monotonic clock; while running, of the moment when this turn's wait ended."""
-        return self._now if self._depth else time.monotonic()
+        """Seconds on the monotonic clock; in the thread that runs it, of the moment when this turn's wait ended."""
+        return self._now if self.runs_here else time.monotonic()
 
     def call_at(self, due: float, callback: Callable[[], object]) -> Timer:
         """Have callback called once, at `due` on the clock of `now`. Holds no reference."""
-        return self._timers.add(due, callback)
+        timer = self._timers.add(due, callback)
+        self.wake_elsewhere()
+        return timer
 
     def add_watch(self, watch: Watch) -> None:
         """Have its on_ready called in each turn in which the descriptor is ready. Raises as Descriptors.add does.
@@ -91,8 +112,27 @@ class Reactor:
     def post(self, callback: Callable[[], object]) -> None:
         """Have callback called in the next turn. From any thread or signal handler."""
         self._posted.append(callback)
+        self.wake()
+
+    def wake(self) -> None:
+        """End the wait that goes on, or else the next one. From any thread or signal handler."""
         if self._wakeup is not None:
             self._wakeup.wake()
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether it is this thread that runs it."""
+        return self._thread == get_ident()
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether another thread runs it."""
+        return self._thread not in (0, get_ident())
+
+    def wake_elsewhere(self) -> None:
+        """Have another thread that runs it look again; this one will anyway."""
+        if self.runs_elsewhere:
+            self.wake()
 
     def hold(self, references: int = 1) -> None:
         """Keep `run` going."""
@@ -120,10 +160,12 @@ class Reactor:
     def stop(self) -> None:
         """End all running `run`s when the callbacks that are due have been called."""
         self._is_stopping, self._has_failed = True, False
+        self.wake_elsewhere()
 
     def stop_error(self) -> None:
         """Like `stop`, and they return -1."""
         self._is_stopping = self._has_failed = True
+        self.wake_elsewhere()
 
     def run(self, flags: int = 0) -> int:
         """Turn until stopped or until no reference is left.
@@ -131,13 +173,14 @@ class Reactor:
         flags: FLUX_REACTOR_NOWAIT for one turn that does not wait, FLUX_REACTOR_ONCE for one turn.
         Returns -1 when stopped by an error, 0 when all is done, else how many references are left,
         in the main thread one less (test the sign only). Raises KeyboardInterrupt after a SIGINT in
-        the main thread, else the exception stored for this thread, else OSError (EINVAL) for other flags.
+        the main thread, else the exception stored for this thread, else OSError: EINVAL for other flags
+        or after a fork, EBUSY while another thread runs it.
         """
         if flags & ~(FLUX_REACTOR_NOWAIT | FLUX_REACTOR_ONCE):
             raise named_error(errno.EINVAL)
         self._enter()
         try:
-            while self._references and not self._is_stopping:
+            while self._references + self._source.references() and not self._is_stopping:
                 self._turn(may_wait=not flags & FLUX_REACTOR_NOWAIT)
                 if flags:
                     break
@@ -154,30 +197,47 @@ class Reactor:
     def _result(self) -> int:
         if self._is_stopping and self._has_failed:
             return -1
-        return max(0, self._references - signals.in_main_thread())
+        return max(0, self._references + self._source.references() - signals.in_main_thread())
 
     def _enter(self) -> None:
+        self._source.check_usable()
+        if not self.runs_here:
+            if not self._running.acquire(blocking=False):
+                raise OSError(errno.EBUSY, "the reactor is run by another thread, to which it belongs until that ends")
+            try:
+                self._begin()
+            except BaseException:
+                self._running.release()
+                raise
+        self._depth += 1
+        this_thread.running_reactors += 1
+
+    def _begin(self) -> None:
         if self._wakeup is None:
             self._wakeup = Wakeup()
             self.add_watch(Watch(self._wakeup.fileno(), FLUX_POLLIN, self._wakeup.drain, is_inner=True))
-        if not self._depth:
-            self._is_stopping = self._has_failed = False
-            self._now = time.monotonic()
-            if signals.in_main_thread():
-                signals.watch(signal.SIGINT, self._interrupt)
-                self._wakeup.listen_to_signals()
-        self._depth += 1
-        this_thread.running_reactors += 1
+        self._is_stopping = self._has_failed = False
+        self._now = time.monotonic()
+        if signals.in_main_thread():
+            signals.watch(signal.SIGINT, self._interrupt)
+            self._wakeup.listen_to_signals()
+        self._thread = get_ident()
 
     def _leave(self) -> None:
         self._depth -= 1
         this_thread.running_reactors -= 1
         if not this_thread.running_reactors:
             this_thread.is_interrupted = False
-        if not self._depth and signals.in_main_thread():
+        if not self._depth:
+            self._end()
+
+    def _end(self) -> None:
+        self._thread = 0
+        if signals.in_main_thread():
             assert self._wakeup is not None
             self._wakeup.ignore_signals()
             signals.unwatch(signal.SIGINT, self._interrupt)
+        self._running.release()
 
     def _interrupt(self) -> None:
         this_thread.is_interrupted = True
@@ -214,21 +274,25 @@ class Reactor:
 
     def _wait(self, *, may_wait: bool) -> list[tuple[Watch, int]]:
         self._source.flush()
-        found = self._descriptors.poll(self._longest_wait() if may_wait else 0)
-        self._now = time.monotonic()
-        ready = []
-        for watch, events in found:
-            if watch.is_inner:
-                watch.on_ready(events)
-            else:
-                ready.append((watch, events))
+        self._source.begin_wait()
+        try:
+            found = self._descriptors.poll(self._longest_wait() if may_wait else 0)
+            self._now = time.monotonic()
+            ready = []
+            for watch, events in found:
+                if watch.is_inner:
+                    watch.on_ready(events)
+                else:
+                    ready.append((watch, events))
+        finally:
+            self._source.end_wait()
         return ready
 
     def _longest_wait(self) -> float | None:
         """How long nothing but a descriptor can need us, in seconds; None without limit."""
-        if self.idle or self._posted or not self._references:
+        if self.idle or self._posted or self._is_stopping or self._source.has_work():
             return 0
-        if self._source.has_work():
+        if not self._references and not self._source.references():
             return 0
         due = self._timers.next_due()
         return None if due is None else max(0.0, due - time.monotonic())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Timer:
         """Make the call not happen. Again, or after it has happened: nothing."""
         if self._callback is not None:
             self._callback = None
-            self._queue.note_cancelled()
+            self._queue.note_cancelled(self)
 
     def take(self) -> Callable[[], object] | None:
         """The call to make now; None when it was cancelled meanwhile."""
@@ -54,26 +55,38 @@ class Timer:
 
 
 class TimerQueue:
-    """A heap of timers; equal times come in the order they were added."""
+    """A heap of timers; equal times come in the order they were added.
+
+    Any thread may add and cancel; the heap itself is touched by the one only who takes timers out.
+    """
 
     def __init__(self) -> None:
         self._heap: list[Timer] = []
+        self._added: deque[Timer] = deque()  # not in the heap yet
         self._order = 0
         self._cancelled = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) + len(self._added)
 
     def add(self, due: float, callback: Callable[[], object]) -> Timer:
         """Have callback called once, at `due` or soon after."""
         self._order += 1
         timer = Timer(self, due, self._order, callback)
-        heapq.heappush(self._heap, timer)
+        self._added.append(timer)
         return timer
 
-    def note_cancelled(self) -> None:
-        """A timer of this queue was cancelled; keep the shells from outnumbering the timers."""
-        self._cancelled += 1
+    def note_cancelled(self, timer: Timer) -> None:
+        """A timer of this queue was cancelled."""
+        try:
+            self._added.remove(timer)
+        except ValueError:  # in the heap already
+            self._cancelled += 1
+
+    def _sort(self) -> None:
+        """Take in what was added, and keep the shells from outnumbering the timers."""
+        while self._added:
+            heapq.heappush(self._heap, self._added.popleft())
         if self._cancelled > _SWEEP_AT and self._cancelled * 2 > len(self._heap):
             self._heap = [timer for timer in self._heap if not timer.is_cancelled]
             heapq.heapify(self._heap)
@@ -81,6 +94,7 @@ class TimerQueue:
 
     def next_due(self) -> float | None:
         """When the earliest timer falls due, None without timers."""
+        self._sort()
         heap = self._heap
         while heap and heap[0].is_cancelled:
             heapq.heappop(heap)
