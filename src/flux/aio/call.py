@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The future of one answer."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING, Any
+
+from flux.results import error_of, json_of
+
+if TYPE_CHECKING:
+    from flux.packet import Packet
+    from flux.session import Session
+
+__all__ = ["Call"]
+
+
+class Call(asyncio.Future[Any]):
+    """Done when the answer is there: its JSON, None without payload. To cancel it gives the request up.
+
+    Raises OSError with the errnum and text of an error response, EPROTO for an answer that is no JSON,
+    ConnectionResetError when the connection was lost.
+    """
+
+    _session: Session | None = None
+    _tag = 0
+
+    def sent(self, session: Session, tag: int) -> None:
+        """It went out as this request."""
+        self._session, self._tag = session, tag
+
+    def on_response(self, response: Packet) -> None:
+        """Take the answer."""
+        if self.done():
+            return
+        if response.aux1:
+            self.set_exception(error_of(response) or OSError(response.aux1, ""))
+            return
+        try:
+            result = json_of(response)
+        except OSError as error:
+            self.set_exception(error)
+        except ValueError as error:
+            self.set_exception(OSError(errno.EPROTO, f"{response.topic}: the answer is no JSON: {error}"))
+        else:
+            self.set_result(result)
+
+    def on_lost(self, error: OSError) -> None:
+        """Take the end of the connection for an answer."""
+        if not self.done():
+            self.set_exception(OSError(error.errno, error.strerror))
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Give the request up; its tag is reused after its answer."""
+        if not super().cancel(msg):
+            return False
+        if self._session is not None:
+            self._session.abandon(self._tag)
+        return True
