@@ -53,11 +53,13 @@ Buffer: TypeAlias = "bytes | memoryview"
 
 _HEADER = struct.Struct(">II")
 _PROTO = struct.Struct(">HBBIIII")
+_PROTO_FRAME = struct.Struct(">BHBBIIII")
 _LENGTH = struct.Struct(">I")
 _STREAM_MAGIC = 0x1200EEFF  # the host-order word 0xffee0012 of a little-endian machine
 _PROTO_MAGIC = 0x8E01  # magic 0x8e, version 1
 _PROTO_SIZE = _PROTO.size
 _LONG = 255  # lengths from here on take the escape byte and four bytes
+_SHORT_LENGTHS = [bytes([size]) for size in range(_LONG)]
 _TYPES = frozenset((FLUX_MSGTYPE_REQUEST, FLUX_MSGTYPE_RESPONSE, FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_CONTROL))
 _FRAME_FLAGS = FLUX_MSGFLAG_TOPIC | FLUX_MSGFLAG_PAYLOAD | FLUX_MSGFLAG_ROUTE
 _WORD = 0xFFFFFFFF
@@ -145,12 +147,13 @@ def encode(packet: Packet) -> bytes:
     if payload is not None:
         flags |= FLUX_MSGFLAG_PAYLOAD
         _append_frame(parts, payload)
-    parts.append(b"\x14")
+    aux1, aux2 = packet.aux1 & _WORD, packet.aux2 & _WORD
     try:
-        proto = _PROTO.pack(
-            _PROTO_MAGIC, packet.type, flags, packet.userid, packet.rolemask, packet.aux1 & _WORD, packet.aux2 & _WORD
+        parts.append(
+            _PROTO_FRAME.pack(
+                _PROTO_SIZE, _PROTO_MAGIC, packet.type, flags, packet.userid, packet.rolemask, aux1, aux2
+            )
         )
-        parts.append(proto)
         parts[0] = _HEADER.pack(_STREAM_MAGIC, sum(map(len, parts)))
     except struct.error as error:
         raise OverflowError(f"a field does not fit the wire: {packet!r}: {error}") from None
@@ -160,7 +163,7 @@ def encode(packet: Packet) -> bytes:
 def _append_frame(parts: list[bytes], data: bytes) -> None:
     size = len(data)
     if size < _LONG:
-        parts.append(size.to_bytes(1, "big"))
+        parts.append(_SHORT_LENGTHS[size])
     else:
         parts.append(b"\xff" + _LENGTH.pack(size))
     parts.append(data)

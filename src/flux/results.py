@@ -7,12 +7,16 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from flux.util import payload_text
 
 if TYPE_CHECKING:
     from flux.packet import Packet
 
 __all__ = ["error_of", "json_of"]
+
+_decode = msgspec.json.Decoder().decode  # five times as fast
 
 
 def error_of(response: Packet) -> OSError | None:
@@ -25,5 +29,12 @@ def error_of(response: Packet) -> OSError | None:
 
 def json_of(packet: Packet) -> Any:
     """The JSON of a payload, None without one. Raises OSError (EPROTO) for a raw payload, JSONDecodeError."""
-    text = payload_text(packet.payload)
-    return None if text is None else json.loads(text)
+    payload = packet.payload
+    if payload is None:
+        return None
+    if payload.find(b"\0") == len(payload) - 1:
+        try:
+            return _decode(payload[:-1])
+        except msgspec.DecodeError:
+            pass  # Python's own reader takes more, NaN for one, and words the error
+    return json.loads(payload_text(payload) or "")

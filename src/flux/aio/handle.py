@@ -95,10 +95,11 @@ class Flux:
         """
         if flags & ~FLUX_RPC_NORESPONSE:
             raise OSError(errno.EINVAL, f"rpc: flags {flags:#x}: want 0 or FLUX_RPC_NORESPONSE; for streams, stream()")
-        nodeid, message_flags = self._address(nodeid)
+        message_flags = FLUX_MSGFLAG_NORESPONSE if flags else 0
+        if nodeid != FLUX_NODEID_ANY:
+            nodeid, address_flags = self._address(nodeid)
+            message_flags |= address_flags
         call = Call()
-        if flags:
-            message_flags |= FLUX_MSGFLAG_NORESPONSE
         self._connection.request(topic_text(topic), payload_frame(payload), call, nodeid, message_flags)
         return call
 
