@@ -150,9 +150,7 @@ def encode(packet: Packet) -> bytes:
     aux1, aux2 = packet.aux1 & _WORD, packet.aux2 & _WORD
     try:
         parts.append(
-            _PROTO_FRAME.pack(
-                _PROTO_SIZE, _PROTO_MAGIC, packet.type, flags, packet.userid, packet.rolemask, aux1, aux2
-            )
+            _PROTO_FRAME.pack(_PROTO_SIZE, _PROTO_MAGIC, packet.type, flags, packet.userid, packet.rolemask, aux1, aux2)
         )
         parts[0] = _HEADER.pack(_STREAM_MAGIC, sum(map(len, parts)))
     except struct.error as error:

@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from typing import TYPE_CHECKING, Any
 
-from flux.results import error_of, json_of
+from flux.aio.forms import checked_json_of, reader_of
+from flux.results import error_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from flux.aio.forms import Form
     from flux.packet import Packet
     from flux.session import Session
 
@@ -23,8 +28,16 @@ class Call(asyncio.Future[Any]):
     ConnectionResetError when the connection was lost.
     """
 
+    _read: Callable[[Packet], Any] = staticmethod(checked_json_of)
     _session: Session | None = None
     _tag = 0
+
+    @classmethod
+    def of_form(cls, form: Form) -> Self:
+        """A call whose answer has another form."""
+        call = cls()
+        call._read = reader_of(form)
+        return call
 
     def sent(self, session: Session, tag: int) -> None:
         """It went out as this request."""
@@ -34,15 +47,14 @@ class Call(asyncio.Future[Any]):
         """Take the answer."""
         if self.done():
             return
-        if response.aux1:
-            self.set_exception(error_of(response) or OSError(response.aux1, ""))
+        error = error_of(response)
+        if error is not None:
+            self.set_exception(error)
             return
         try:
-            result = json_of(response)
-        except OSError as error:
-            self.set_exception(error)
-        except ValueError as error:
-            self.set_exception(OSError(errno.EPROTO, f"{response.topic}: the answer is no JSON: {error}"))
+            result = self._read(response)
+        except OSError as wrong:
+            self.set_exception(wrong)
         else:
             self.set_result(result)
 

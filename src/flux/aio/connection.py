@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections import deque
     from typing import Any
 
+    from flux.aio.forms import Form
     from flux.aio.reconnect import Reconnect
     from flux.packet import Packet
 
@@ -160,7 +161,9 @@ class Connection:
 
     # Sending
 
-    def request(self, topic: str, payload: bytes | None, call: Call, nodeid: int, flags: int) -> None:
+    def request(
+        self, topic: str, payload: bytes | None, nodeid: int = FLUX_NODEID_ANY, flags: int = 0, form: Form = "json"
+    ) -> Call:
         """Queue a request; it is held while the connection is made again.
 
         Raises as `check` does, and BrokenPipeError when it is lost.
@@ -168,10 +171,14 @@ class Connection:
         link = self.link
         if link is None:
             self._check_usable()
-            self._held.append(_Held(topic, payload, call, nodeid, flags))
         else:
             link.check_place()
+        call = Call() if form == "json" else Call.of_form(form)
+        if link is None:
+            self._held.append(_Held(topic, payload, call, nodeid, flags))
+        else:
             _make(link, topic, payload, call, nodeid, flags)
+        return call
 
     def tell(self, topic: str, body: dict[str, Any]) -> None:
         """Make a request whose answer nobody needs; not at all when there is no link."""

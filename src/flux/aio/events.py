@@ -7,10 +7,8 @@ import errno
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from flux.aio.call import Call
 from flux.aio.source import Source
 from flux.aio.unread import Unread
-from flux.constants import FLUX_NODEID_ANY
 from flux.message import Message
 from flux.util import payload_frame
 
@@ -103,8 +101,7 @@ class RawEvents:
 
 async def subscribe(connection: Connection, topic: str) -> None:
     """Have events sent, also after a reconnect; whoever is cancelled meanwhile has none sent."""
-    call = Call()
-    connection.request("event.subscribe", payload_frame({"topic": topic}), call, FLUX_NODEID_ANY, 0)
+    call = connection.request("event.subscribe", payload_frame({"topic": topic}))
     try:
         await call
     except BaseException:
@@ -116,7 +113,6 @@ async def subscribe(connection: Connection, topic: str) -> None:
 
 async def unsubscribe(connection: Connection, topic: str) -> None:
     """Undo one `subscribe`. Raises FileNotFoundError when there was none."""
-    call = Call()
-    connection.request("event.unsubscribe", payload_frame({"topic": topic}), call, FLUX_NODEID_ANY, 0)
+    call = connection.request("event.unsubscribe", payload_frame({"topic": topic}))
     await call
     connection.restoring.unsubscribed(topic)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from flux import packet as wire
 from flux.aio import events, services
-from flux.aio.call import Call
 from flux.aio.connection import Connection
 from flux.aio.reconnect import Reconnect
 from flux.aio.streams import Stream
@@ -31,6 +30,9 @@ from flux.util import payload_frame, topic_text
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from flux.aio.call import Call
+    from flux.aio.forms import Form
 
 __all__ = ["Flux", "connect"]
 
@@ -72,9 +74,11 @@ class Flux:
         await self._connection.close()
 
     def __del__(self) -> None:
-        if self._connection.is_open:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
-            self._connection.abort()
+        connection = self._connection
+        if connection.is_open:
+            if connection.link is None or not connection.link.is_inherited:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+            connection.abort()
 
     async def reconnect(self) -> None:
         """Connect anew, under a new identity, and restore subscriptions and services.
@@ -86,12 +90,20 @@ class Flux:
 
     # Requests
 
-    def rpc(self, topic: str | bytes, payload: Any = None, nodeid: int = FLUX_NODEID_ANY, flags: int = 0) -> Call:
+    def rpc(
+        self,
+        topic: str | bytes,
+        payload: Any = None,
+        nodeid: int = FLUX_NODEID_ANY,
+        flags: int = 0,
+        *,
+        answer: Form = "json",
+    ) -> Call:
         """Make a request; await its answer. It leaves, with all of this turn, when the loop gets its turn.
 
         payload: see `flux.util.encode_payload`. flags: 0 or FLUX_RPC_NORESPONSE, where None is the answer at
-        once. Raises OSError (EINVAL) for other flags, OverflowError for a nodeid out of range; see `Call`
-        for the errors of the answer.
+        once. answer: its form, see `flux.aio.forms`. Raises OSError (EINVAL) for other flags, OverflowError
+        for a nodeid out of range; see `Call` for the errors of the answer.
         """
         if flags & ~FLUX_RPC_NORESPONSE:
             raise OSError(errno.EINVAL, f"rpc: flags {flags:#x}: want 0 or FLUX_RPC_NORESPONSE; for streams, stream()")
@@ -99,20 +111,24 @@ class Flux:
         if nodeid != FLUX_NODEID_ANY:
             nodeid, address_flags = self._address(nodeid)
             message_flags |= address_flags
-        call = Call()
-        self._connection.request(topic_text(topic), payload_frame(payload), call, nodeid, message_flags)
-        return call
+        return self._connection.request(topic_text(topic), payload_frame(payload), nodeid, message_flags, answer)
 
     def stream(
-        self, topic: str | bytes, payload: Any = None, nodeid: int = FLUX_NODEID_ANY, *, cancel: str | None = None
+        self,
+        topic: str | bytes,
+        payload: Any = None,
+        nodeid: int = FLUX_NODEID_ANY,
+        *,
+        cancel: str | None = None,
+        answer: Form = "json",
     ) -> Stream:
         """Make a streaming request; see `Stream`.
 
         cancel: the topic that asks the service to stop when the stream is left before its end; without
-        it ``cancel`` in place of the method, as in log.dmesg and log.cancel.
+        it ``cancel`` in place of the method, as in log.dmesg and log.cancel. answer: the form of each.
         """
         name = topic_text(topic)
-        return Stream(self._connection, name, payload, nodeid, cancel or f"{name.rpartition('.')[0]}.cancel")
+        return Stream(self._connection, name, payload, nodeid, cancel or f"{name.rpartition('.')[0]}.cancel", answer)
 
     def _address(self, nodeid: int) -> tuple[int, int]:
         """The nodeid and the flags that a message bears."""
@@ -124,6 +140,11 @@ class Flux:
         if rank is None:
             raise OSError(errno.EINVAL, "FLUX_NODEID_UPSTREAM: the own rank is not known yet; await get_rank() before")
         return int(rank), FLUX_MSGFLAG_UPSTREAM
+
+    def matchtag_avail(self) -> int:
+        """How many tags are free in the pool, which grows when it runs out; for finding leaked requests."""
+        link = self._connection.link
+        return 0 if link is None else link.session.tags_available
 
     # Messages
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Link"]
 
-_BATCH_MAX = 512  # messages queued before they are written although the turn is not over
+_BATCH_MAX_BYTES = 64 << 10  # queued, and about so many: then they are written although the turn is not over
+_OVERHEAD_BYTES = 128  # of a message besides its payload
 _READS_MAX = 4  # in one go, then it is the turn of others
 _NOTHING = memoryview(b"")
 
@@ -59,22 +60,22 @@ class Link:
     def request(self, topic: str, payload: bytes | None, receiver: Receiver | None, nodeid: int, flags: int) -> int:
         """Queue a request, see Session.request."""
         tag = self.session.request(topic, payload, receiver, nodeid=nodeid, flags=flags)
-        self._schedule_flush()
+        self._flush_when_due(payload)
         return tag
 
     def send(self, packet: Packet) -> None:
         """Queue any message."""
         self.session.send(packet)
-        self._schedule_flush()
+        self._flush_when_due(packet.payload)
 
     # Writing
 
-    def _schedule_flush(self) -> None:
-        self._queued += 1
+    def _flush_when_due(self, payload: bytes | None) -> None:
+        self._queued += _OVERHEAD_BYTES + len(payload or b"")
         if not self._is_flush_due:
             self._is_flush_due = True
             self._loop.call_soon(self._flush_at_end_of_turn)
-        elif self._queued >= _BATCH_MAX:
+        if self._queued >= _BATCH_MAX_BYTES:
             self.flush()
 
     def _flush_at_end_of_turn(self) -> None:
@@ -189,10 +190,15 @@ class Link:
     def _hang_up(self) -> None:
         self._unsent = _NOTHING
         # a forked child shares the loop's epoll, where the parent's socket must stay watched
-        if not self._loop.is_closed() and os.getpid() == self._pid:
+        if not self._loop.is_closed() and not self.is_inherited:
             self._loop.remove_reader(self._stream.fileno())
             self._loop.remove_writer(self._stream.fileno())
         self._stream.close()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a fork of the one that the connection belongs to."""
+        return os.getpid() != self._pid
 
     def check_place(self) -> None:
         """Raises RuntimeError anywhere but in the loop and the process that the connection belongs to."""
@@ -202,7 +208,7 @@ class Link:
             loop = None
         if loop is self._loop:
             return
-        if os.getpid() != self._pid:
+        if self.is_inherited:
             raise RuntimeError(f"handle belongs to process {self._pid}; open a new one after fork")
         raise RuntimeError(
             "handle used outside of the event loop that opened it; open one for each loop, "

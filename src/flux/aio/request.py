@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
 from flux import packet as wire
+from flux.aio.forms import checked_json_of
 from flux.constants import FLUX_MSGFLAG_NORESPONSE, FLUX_MSGFLAG_STREAMING, FLUX_ROLE_OWNER
 from flux.message import Message
-from flux.results import json_of
 from flux.util import payload_frame
 
 if TYPE_CHECKING:
@@ -48,10 +47,7 @@ class Request:
     @property
     def payload(self) -> Any:
         """The JSON of the payload, None without one. Raises OSError (EPROTO) when it is none."""
-        try:
-            return json_of(self.packet)
-        except json.JSONDecodeError as error:
-            raise OSError(errno.EPROTO, f"{self.topic}: the payload is no JSON: {error}") from error
+        return checked_json_of(self.packet)
 
     @property
     def is_streaming(self) -> bool:
@@ -69,7 +65,7 @@ class Request:
         return bool(is_allowed) and self.sender == other.sender
 
     async def respond(self, payload: Any = None) -> None:
-        """Answer; waits while the socket is full. payload: see `flux.util.encode_payload`."""
+        """Answer; waits while the socket is full. payload: see `flux.util.encode_payload`, so a str is text, no JSON."""
         self.answer(payload)
         if self._link.is_congested:
             await self._link.drain()
@@ -83,8 +79,9 @@ class Request:
     def answer(self, payload: Any) -> None:
         """Queue an answer."""
         if not self.is_finished:
+            frame = payload_frame(payload)
             self.is_finished = not self.packet.flags & FLUX_MSGFLAG_STREAMING
-            self._send(payload_frame(payload), 0)
+            self._send(frame, 0)
 
     def refuse(self, errnum: int, text: str | bytes | None = None) -> None:
         """Queue an error as the last answer."""

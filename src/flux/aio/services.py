@@ -11,9 +11,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from flux.aio.call import Call
 from flux.aio.request import Request
-from flux.constants import FLUX_NODEID_ANY, FLUX_ROLE_OWNER
+from flux.constants import FLUX_ROLE_OWNER
 from flux.errors import named_error
 from flux.util import payload_frame
 
@@ -184,10 +183,9 @@ async def register(connection: Connection, name: str, service: Service | None) -
     """Have requests sent to a service, or to `recv` for None; also after a reconnect."""
     if name in connection.services:
         raise FileExistsError(errno.EEXIST, f"service {name} is already registered by this handle")
+    call = connection.request("service.add", payload_frame({"service": name}))
     connection.services[name] = service
-    call = Call()
     try:
-        connection.request("service.add", payload_frame({"service": name}), call, FLUX_NODEID_ANY, 0)
         await call
     except BaseException:
         del connection.services[name]
@@ -199,8 +197,7 @@ async def register(connection: Connection, name: str, service: Service | None) -
 
 async def unregister(connection: Connection, name: str) -> None:
     """Undo `register`. Raises FileNotFoundError when it was not done here."""
-    call = Call()
-    connection.request("service.remove", payload_frame({"service": name}), call, FLUX_NODEID_ANY, 0)
+    call = connection.request("service.remove", payload_frame({"service": name}))
     await call
     connection.services.pop(name, None)
     connection.restoring.unregistered(name)

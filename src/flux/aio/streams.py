@@ -6,14 +6,16 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from flux.aio.forms import reader_of
 from flux.aio.source import Source
 from flux.aio.unread import Unread
 from flux.constants import FLUX_MSGFLAG_STREAMING
-from flux.results import error_of, json_of
+from flux.results import error_of
 from flux.util import payload_frame
 
 if TYPE_CHECKING:
     from flux.aio.connection import Connection
+    from flux.aio.forms import Form
     from flux.aio.link import Link
     from flux.packet import Packet
 
@@ -21,16 +23,19 @@ __all__ = ["Stream"]
 
 
 class Stream(Source[Any]):
-    """Made by `Flux.stream`. The request goes out when it is opened; the answers are JSON, None without payload.
+    """Made by `Flux.stream`. The request goes out when it is opened.
 
-    ENODATA ends it well, any other error is raised, ConnectionResetError when the connection is lost. Left
-    before its end, it asks the service to stop.
+    Its answers are JSON unless another form is wanted. ENODATA ends it well, any other error is raised,
+    ConnectionResetError when the connection is lost. Left before its end, it asks the service to stop.
     """
 
-    def __init__(self, connection: Connection, topic: str, payload: Any, nodeid: int, cancel_topic: str) -> None:
+    def __init__(
+        self, connection: Connection, topic: str, payload: Any, nodeid: int, cancel_topic: str, form: Form
+    ) -> None:
         self._connection = connection
         self._topic, self._payload, self._nodeid = topic, payload_frame(payload), nodeid
         self._cancel_topic = cancel_topic
+        self._read = reader_of(form)
         self._answers = Unread(topic)
         self._link: Link | None = None
         self._tag = 0
@@ -69,4 +74,4 @@ class Stream(Source[Any]):
             if error.errno == errno.ENODATA:
                 raise StopAsyncIteration from None
             raise
-        return json_of(answer)
+        return self._read(answer)
