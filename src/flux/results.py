@@ -35,6 +35,6 @@ def json_of(packet: Packet) -> Any:
     if payload.find(b"\0") == len(payload) - 1:
         try:
             return _decode(payload[:-1])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             pass  # Python's own reader takes more, NaN for one, and words the error
     return json.loads(payload_text(payload) or "")
