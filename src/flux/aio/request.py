@@ -65,7 +65,7 @@ class Request:
         return bool(is_allowed) and self.sender == other.sender
 
     async def respond(self, payload: Any = None) -> None:
-        """Answer; waits while the socket is full. payload: see `flux.util.encode_payload`, so a str is text, no JSON."""
+        """Answer; waits while the socket is full. payload: see `flux.util.encode_payload`: a str is no JSON."""
         self.answer(payload)
         if self._link.is_congested:
             await self._link.drain()

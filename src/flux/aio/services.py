@@ -60,6 +60,7 @@ class Service:
         self._connection = connection
         self._methods: dict[str, _Method] = {}
         self._running: dict[Request, asyncio.Task[None]] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[None] | None = None
         self._error = named_error(errno.EINVAL)
 
@@ -70,9 +71,9 @@ class Service:
         """
 
         def add(function: Handler) -> Handler:
-            is_stream = inspect.isasyncgenfunction(function)
-            is_async = is_stream or inspect.iscoroutinefunction(function)
-            is_async = is_async or inspect.iscoroutinefunction(type(function).__call__)
+            called = (function, type(function).__call__)
+            is_stream = any(map(inspect.isasyncgenfunction, called))
+            is_async = is_stream or any(map(inspect.iscoroutinefunction, called))
             self._methods[f"{self.name}.{name}"] = _Method(function, rolemask | FLUX_ROLE_OWNER, is_async, is_stream)
             return function
 
@@ -88,8 +89,12 @@ class Service:
             del self._connection.services[self.name]
             self._connection.restoring.unregistered(self.name)
             self._connection.tell("service.remove", {"service": self.name})
-        self._stop(self._running, errno.ECANCELED, f"service {self.name} has ended")
-        self.end(OSError(errno.EINVAL, f"service {self.name} has ended"))
+        text = f"service {self.name} has ended"
+        self._stop(self._running, errno.ECANCELED, text)
+        self.end(OSError(errno.EINVAL, text))
+        stopping = self._stopping - {asyncio.current_task()}
+        if stopping:
+            await asyncio.wait(stopping)
 
     async def serve_forever(self) -> None:
         """Wait until the connection is lost for good, and raise why."""
@@ -176,7 +181,10 @@ class Service:
         """End requests with an error, and the tasks that work on them."""
         for request in list(requests):
             request.refuse(errnum, text)
-            self._running.pop(request).cancel()
+            task = self._running.pop(request)
+            task.cancel()
+            self._stopping.add(task)
+            task.add_done_callback(self._stopping.discard)
 
 
 async def register(connection: Connection, name: str, service: Service | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
@@ -12,7 +13,7 @@ import uvloop
 import flux.aio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from flux.packet import Packet
     from tests.flux.conftest import Peer
@@ -61,3 +62,16 @@ async def answer_next(peer: Peer, payload: bytes | None = None, errnum: int = 0)
     asked = await read_from(peer)
     peer.answer(asked, payload, errnum)
     return asked
+
+
+async def turn_until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until the condition holds."""
+    while True:
+        if condition():
+            return
+        await asyncio.sleep(0)
+
+
+def make_unfindable(peer: Peer) -> None:
+    """Nobody can connect to it any more."""
+    Path(peer.uri.removeprefix("local://")).unlink()

@@ -3,13 +3,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import flux.aio
 from flux import packet as wire
+from flux.message import Message
 from tests.flux.aio.conftest import answer_next, connected_to, read_from
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def test_a_handle_is_refused_to_other_loops_and_threads(run: Run, broker: str) -
             await handle.event_send("e")
 
     def without_loop(handle: flux.aio.Flux) -> None:
-        with pytest.raises(RuntimeError, match="outside of the event loop|no running event loop"):
+        with pytest.raises(RuntimeError, match=r"outside of the event loop|no running event loop"):
             handle.rpc("broker.ping", {"seq": 1})
 
     async def main() -> None:
@@ -313,7 +313,6 @@ def test_a_server_that_says_nothing_may_be_given_up(run: Run, peer: Peer) -> Non
     async def main() -> None:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(flux.aio.connect(peer.uri), 0.02)
-        assert Path(peer.uri.removeprefix("local://")).is_socket()
 
     run(main())
 
@@ -321,7 +320,11 @@ def test_a_server_that_says_nothing_may_be_given_up(run: Run, peer: Peer) -> Non
 def test_what_is_sent_into_a_loop_comes_back(run: Run) -> None:
     async def main() -> None:
         async with flux.aio.Flux("loop://") as handle:
-            await handle.send(handle.event_create("e", {"x": 1}))
+            request = Message()
+            request.topic = "s.m"
+            await handle.send(request)
+            answer = await handle.recv()
+            assert (answer.type_str, answer.topic, answer.errnum) == ("response", "s.m", errno.ENOSYS)
 
     run(main())
 

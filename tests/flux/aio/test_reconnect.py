@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,9 +10,12 @@ import pytest
 import flux.aio
 from flux import packet as wire
 from flux.constants import FLUX_ROLE_OWNER
-from tests.flux.aio.conftest import answer_next, connected_to, read_from
+from tests.flux.aio.conftest import answer_next, connected_to, make_unfindable, read_from, turn_until
+from tests.flux.conftest import running_broker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.flux.aio.conftest import Run
     from tests.flux.conftest import Peer
 
@@ -58,8 +61,7 @@ def test_subscriptions_and_services_are_restored_before_anything_else(run: Run, 
                 await opening
             for _ in range(2):
                 welcome = await drop(peer)
-                while repr(handle).endswith("connected>"):
-                    await asyncio.sleep(0)
+                await turn_until(lambda: " connected>" not in repr(handle))
                 call = handle.rpc("x.y")
                 await welcome
                 asked = [await read_from(peer) for _ in range(2)]
@@ -101,6 +103,24 @@ def test_a_connection_that_cannot_be_restored_is_tried_again(run: Run, peer: Pee
     run(main())
 
 
+def test_a_broker_that_is_started_again_is_found_again(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        with contextlib.ExitStack() as brokers:
+            uri = brokers.enter_context(running_broker(tmp_path))
+            handle = flux.aio.Flux(uri, reconnect=SOON)
+            async with handle, handle.events("e") as events, handle.service("greet") as service:
+                service.method("hello")(lambda request: {"hello": request.payload})
+                await asyncio.to_thread(brokers.close)
+                await turn_until(lambda: " connected>" not in repr(handle))
+                call = handle.rpc("greet.hello", 1)
+                await asyncio.to_thread(brokers.enter_context, running_broker(tmp_path))
+                assert await call == {"hello": 1}
+                await handle.event_send("e.again")
+                assert (await anext(events)).topic == "e.again"
+
+    run(main())
+
+
 def test_it_gives_up_after_the_stated_time(run: Run, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLUX_LOCAL_CONNECTOR_RETRY_COUNT", "0")
 
@@ -108,10 +128,9 @@ def test_it_gives_up_after_the_stated_time(run: Run, peer: Peer, monkeypatch: py
         policy = flux.aio.Reconnect(give_up_s=0.05, first_delay_s=0.001)
         async with connected_to(peer, reconnect=policy) as handle:
             receiving = asyncio.create_task(handle.recv())
-            Path(peer.uri.removeprefix("local://")).unlink()
+            make_unfindable(peer)
             peer.hang_up()
-            while repr(handle).endswith(" connected>"):
-                await asyncio.sleep(0)
+            await turn_until(lambda: " connected>" not in repr(handle))
             with pytest.raises(ConnectionResetError, match=r"gave up after 0\.05 s: .*was not found"):
                 await handle.rpc("s.m")
             with pytest.raises(ConnectionResetError, match="gave up"):
@@ -127,10 +146,9 @@ def test_it_gives_up_after_the_stated_time(run: Run, peer: Peer, monkeypatch: py
 def test_a_handle_closed_while_it_reconnects_leaves_nothing_behind(run: Run, peer: Peer) -> None:
     async def main() -> None:
         async with connected_to(peer, reconnect=True) as handle:
-            Path(peer.uri.removeprefix("local://")).unlink()
+            make_unfindable(peer)
             peer.hang_up()
-            while repr(handle).endswith(" connected>"):
-                await asyncio.sleep(0)
+            await turn_until(lambda: " connected>" not in repr(handle))
             call = handle.rpc("s.m")
         with pytest.raises(OSError, match="handle was closed"):
             await call
@@ -147,8 +165,6 @@ def test_reconnect_by_hand_fails_what_was_in_flight_and_restores(run: Run, peer:
             call = handle.rpc("s.m")
             await read_from(peer)
             peer.send(wire.event("e.kept"))
-            while handle.matchtag_avail() != 1022:
-                await asyncio.sleep(0)
             assert (await handle.recv()).topic == "e.kept"
             welcome = asyncio.create_task(asyncio.to_thread(peer.welcome))
             reconnecting = asyncio.create_task(handle.reconnect())
@@ -170,7 +186,7 @@ def test_a_reconnect_by_hand_that_fails_leaves_the_handle_as_it_is(
 
     async def main() -> None:
         async with connected_to(peer) as handle:
-            Path(peer.uri.removeprefix("local://")).unlink()
+            make_unfindable(peer)
             with pytest.raises(FileNotFoundError, match="was not found"):
                 await handle.reconnect()
             await handle.event_send("e")

@@ -115,7 +115,7 @@ def test_any_other_exception_is_answered_with_eio_and_logged(
             with pytest.raises(OSError, match="ZeroDivisionError: division by zero") as raised:
                 await handle.rpc("aio-bug.it")
             assert raised.value.errno == errno.EIO
-            with pytest.raises(OSError, match="TypeError: .*set is not JSON"):
+            with pytest.raises(OSError, match=r"TypeError: .*set is not JSON"):
                 await handle.rpc("aio-bug.set")
 
     with caplog.at_level(logging.ERROR, "flux.aio"):
@@ -274,6 +274,29 @@ def test_at_the_end_of_the_block_running_methods_are_cancelled_and_answered(run:
                 await call
             assert raised.value.errno == errno.ECANCELED
             await wait.cancelled.get()
+
+    run(main())
+
+
+def test_requests_beyond_the_bound_are_to_be_asked_again(
+    run: Run, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flux.aio.services.UNANSWERED_MAX", 2)
+
+    async def main() -> None:
+        async with flux.aio.Flux(broker) as handle, handle.service("aio-full") as service:
+            may_end = asyncio.Event()
+
+            @service.method("wait")
+            async def wait(request: flux.aio.Request) -> None:
+                await may_end.wait()
+
+            calls = [handle.rpc("aio-full.wait") for _ in range(3)]
+            with pytest.raises(BlockingIOError, match="2 requests to answer"):
+                await calls[2]
+            may_end.set()
+            await asyncio.gather(*calls[:2])
+            await handle.rpc("aio-full.wait")
 
     run(main())
 
