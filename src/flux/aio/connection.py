@@ -93,7 +93,7 @@ class Connection:
 
     async def open(self, uri: str) -> None:
         """Connect; raises as `open_transport` does, OSError (EINVAL) the second time."""
-        if self.uri:
+        if self._is_closed or self.link is not None or self._reconnecting is not None:
             raise OSError(errno.EINVAL, "a handle connects once; make a new one, or await its reconnect()")
         self.uri = uri
         self.link = await self._new_link()
@@ -112,6 +112,8 @@ class Connection:
                 calls.append(Call())
                 _make(link, topic, payload, calls[-1], FLUX_NODEID_ANY, 0)
             await asyncio.gather(*calls)
+            if link.session.lost is not None:
+                raise link.session.lost
         except BaseException:
             link.lose(named_error(errno.ECANCELED))
             raise
@@ -147,16 +149,19 @@ class Connection:
             try:
                 link = await asyncio.wait_for(self._restored_link(), deadline - loop.time())
             except (OSError, asyncio.TimeoutError) as error:
-                if loop.time() + delay >= deadline:
-                    self._give_up(policy, error)
-                    return
-                await asyncio.sleep(delay)
+                failure: Exception = error
             else:
-                self._go_on(link)
+                if link.session.lost is None:
+                    self._go_on(link)
+                    return
+                failure = link.session.lost  # since it was restored
+            if loop.time() + delay >= deadline:
+                self._give_up(policy, failure)
                 return
+            await asyncio.sleep(delay)
 
     def _give_up(self, policy: Reconnect, cause: Exception) -> None:
-        text = f"{os.strerror(errno.ECONNRESET)}; gave up after {policy.give_up_s:g} s: {cause}"
+        text = f"{os.strerror(errno.ECONNRESET)}; gave up after {policy.give_up_s:g} s: {str(cause) or 'no answer'}"
         self._end(ConnectionResetError(errno.ECONNRESET, text))
 
     # Sending
