@@ -35,6 +35,8 @@ PURE = [
     "flux/session.py",
     "flux/impersonation.py",
     "flux/restoring.py",
+    "flux/results.py",
+    "flux/aio/forms.py",
     *sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / "hearth/engine").glob("*.py")),
     "hearth/broker/router.py",
     "hearth/broker/passage.py",

@@ -7,18 +7,20 @@ broker fills in who we are.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flux import packet as wire
+from flux.connectors.transport import connect_error
 from flux.constants import FLUX_ROLE_ALL, FLUX_USERID_UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from flux.packet import Packet
 
-__all__ = ["Impersonation"]
+__all__ = ["Impersonation", "encoder"]
 
 _USERID = "FLUX_HANDLE_USERID"
 _ROLEMASK = "FLUX_HANDLE_ROLEMASK"
@@ -47,6 +49,15 @@ class Impersonation:
             return wire.encode(packet)
         finally:
             packet.userid, packet.rolemask = own
+
+
+def encoder(environment: Mapping[str, str]) -> Callable[[Packet], bytes]:
+    """How the environment wants a handle's messages to be written. Raises OSError (EINVAL) as a failed connect does."""
+    try:
+        impersonation = Impersonation.of(environment)
+    except ValueError as error:
+        raise connect_error(errno.EINVAL, str(error)) from None
+    return wire.encode if impersonation == Impersonation() else impersonation.encode
 
 
 def _number(environment: Mapping[str, str], name: str, most: int) -> int | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import select
 import signal
 import socket
@@ -105,10 +106,9 @@ def handle(peer: Peer) -> Iterator[flux.Flux]:
         yield connected
 
 
-@pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of a real broker in a process of its own."""
-    rundir = tmp_path_factory.mktemp("broker")
+@contextlib.contextmanager
+def running_broker(rundir: Path) -> Iterator[str]:
+    """A real broker in a process of its own; its URI."""
     command = [sys.executable, "-m", "hearth", "up", "--rundir", str(rundir)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -125,3 +125,10 @@ def live(broker: str) -> Iterator[flux.Flux]:
     """A handle on a real broker."""
     with flux.Flux(broker) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of a broker that the tests share."""
+    with running_broker(tmp_path_factory.mktemp("broker")) as uri:
+        yield uri

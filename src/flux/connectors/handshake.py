@@ -11,7 +11,7 @@ from flux.connectors.transport import connect_error
 if TYPE_CHECKING:
     import socket
 
-__all__ = ["be_welcomed"]
+__all__ = ["be_welcomed", "check_welcome"]
 
 
 def be_welcomed(stream: socket.socket, timeout_s: float | None) -> None:
@@ -32,6 +32,11 @@ def _read_welcome(stream: socket.socket) -> None:
         answer = b""
     except TimeoutError:
         raise connect_error(errno.ETIMEDOUT) from None
+    check_welcome(answer)
+
+
+def check_welcome(answer: bytes) -> None:
+    """Judge the first byte, empty when the server hung up. Raises OSError unless it is a welcome."""
     if not answer:
         raise connect_error(errno.ECONNRESET)
     if answer != b"\0":

@@ -7,11 +7,15 @@ import errno
 import os
 import socket
 import time
+from typing import TYPE_CHECKING
 
 from flux.connectors.handshake import be_welcomed
 from flux.connectors.transport import Transport, connect_error
 
-__all__ = ["open_local"]
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["connecting", "open_local"]
 
 _RETRIES = 5
 _FIRST_DELAY_S = 0.016  # then doubled: 16, 32, 64, 128, 256 ms, as the C connector has it
@@ -23,23 +27,32 @@ def open_local(path: str, timeout_s: float | None) -> Transport:
 
     Connecting is tried again for half a second; FLUX_LOCAL_CONNECTOR_RETRY_COUNT replaces the five retries.
     """
-    stream = _connect(path)
+    steps = connecting(path)
+    try:
+        while True:
+            time.sleep(next(steps))
+    except StopIteration as done:
+        stream: socket.socket = done.value
     be_welcomed(stream, timeout_s)
     return Transport(stream)
 
 
-def _connect(path: str) -> socket.socket:
+def connecting(path: str, *, may_wait: bool = True) -> Generator[float, None, socket.socket]:
+    """Connect, not yet welcomed: yields the seconds to wait between attempts, returns the socket.
+
+    may_wait: else the socket does not block, and a server whose queue is full is a failed attempt.
+    """
     if not path or len(os.fsencode(path)) > _PATH_MAX:
         raise connect_error(errno.EINVAL)
     delay = _FIRST_DELAY_S
     for _ in range(_retry_count()):
         try:
-            return _connect_unix(path)
+            return _connect_unix(path, may_wait)
         except OSError:
-            time.sleep(delay)
+            yield delay
             delay *= 2
     try:
-        return _connect_unix(path)
+        return _connect_unix(path, may_wait)
     except FileNotFoundError:
         raise connect_error(errno.ENOENT, f"broker socket {path} was not found") from None
     except OSError as error:
@@ -55,9 +68,10 @@ def _retry_count() -> int:
     return int(text)
 
 
-def _connect_unix(path: str) -> socket.socket:
+def _connect_unix(path: str, may_wait: bool) -> socket.socket:
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        stream.setblocking(may_wait)
         stream.connect(path)
     except BaseException:
         stream.close()

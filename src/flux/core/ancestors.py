@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from flux import connector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
     from flux.core.services import ServiceMethods
 
-__all__ = ["resolve"]
+__all__ = ["resolve", "resolving"]
 
 
 def resolve(url: str | None, connect: Callable[[str], AbstractContextManager[ServiceMethods]]) -> str:
@@ -22,17 +22,28 @@ def resolve(url: str | None, connect: Callable[[str], AbstractContextManager[Ser
 
     Raises OSError (EINVAL) for a path of anything but ``.`` and ``..``, and as `connect` does.
     """
+    steps = resolving(url)
+    try:
+        uri = next(steps)
+        while True:
+            uri = steps.send(_parent(uri, connect))
+    except StopIteration as found:
+        return str(found.value)
+
+
+def resolving(url: str | None) -> Generator[str, str | None, str]:
+    """The way to that URI: yields that of an instance, and wants its parent's, None for the outermost; returns it."""
     if url is None:
         return connector.default_uri()
     if not url.startswith((".", "/")):
         return url
     uri = connector.default_uri()
     if url == "/":
-        while (parent := _parent(uri, connect)) is not None:
+        while (parent := (yield uri)) is not None:
             uri = parent
         return uri
     for _ in range(_generations(url)):
-        uri = _parent(uri, connect) or uri
+        uri = (yield uri) or uri
     return uri
 
 

@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 
+from flux.broker_requests import PUBLISHER, publish_request
 from flux.constants import FLUX_MSGTYPE_EVENT, FLUX_O_TEST_NOSUB
 from flux.core.messaging import Messaging
 from flux.message import Message
-from flux.util import payload_frame, topic_text
+from flux.util import topic_text
 
 if TYPE_CHECKING:
     from flux.rpc import RPC
 
 __all__ = ["EventMethods"]
-
-_PUBLISHER = 0  # the rank that numbers all events
 
 
 class EventMethods(Messaging):
@@ -35,11 +33,7 @@ class EventMethods(Messaging):
 
         flags: 0 or FLUX_MSGFLAG_PRIVATE.
         """
-        request: dict[str, Any] = {"topic": topic_text(topic), "flags": flags}
-        payload = payload_frame(json_str)
-        if payload is not None:
-            request["payload"] = base64.b64encode(payload).decode()
-        return self.rpc("event.publish", request, nodeid=_PUBLISHER)
+        return self.rpc("event.publish", publish_request(topic, flags, json_str), nodeid=PUBLISHER)
 
     def event_recv(self, topic: str | bytes | None = None) -> Message:
         """Wait for an event; topic: a glob as for `recv`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flux.core.thread import raise_stored
 from flux.errors import named_error
-from flux.util import payload_text
+from flux.results import error_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,10 +158,7 @@ class Future:
         result = self._answers.results[0] if self._answers.results else None
         if isinstance(result, OSError):
             return OSError(result.errno, result.strerror)
-        if result is None or not result.aux1:
-            return None
-        text = payload_text(result.payload) if result.payload and result.payload.endswith(b"\0") else None
-        return OSError(result.aux1, text or os.strerror(result.aux1))
+        return None if result is None else error_of(result)
 
     def reset(self) -> None:
         """Drop the current result; the next one, if it has arrived, takes its place."""

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flux import connector
-from flux import packet as wire
 from flux.connectors.trace import TracedStream
 from flux.constants import (
     FLUX_MATCHTAG_NONE,
@@ -45,14 +44,13 @@ from flux.core.watchers import (
     TimerWatcher,
 )
 from flux.errors import InvalidArguments, named_error
-from flux.impersonation import Impersonation
+from flux.impersonation import encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import Self
 
-    from flux.packet import Packet
 
 __all__ = ["Flux"]
 
@@ -92,7 +90,7 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods, CNames):
         if flags & ~_KNOWN_FLAGS:
             raise connector.connect_error(errno.EINVAL, "invalid flags specified")
         self._url = resolve(_url_text(url), Flux)
-        encode = _encoder()
+        encode = encoder(os.environ)
         connect = functools.partial(_open, self._url, flags)
         transport = connect()
         reconnecting = None
@@ -201,15 +199,6 @@ def _url_text(url: str | bytes | None) -> str | None:
     if url is None or isinstance(url, str):
         return url
     raise InvalidArguments(f"url: want str or bytes, not {type(url)}")
-
-
-def _encoder() -> Callable[[Packet], bytes]:
-    """How the environment wants messages to be written."""
-    try:
-        impersonation = Impersonation.of(os.environ)
-    except ValueError as error:
-        raise connector.connect_error(errno.EINVAL, str(error)) from None
-    return wire.encode if impersonation == Impersonation() else impersonation.encode
 
 
 def _raise_from_reactor(handle: weakref.ref[Flux], error: OSError) -> None:

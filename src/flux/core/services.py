@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import os
-import re
-import sys
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from flux import packet as wire
+from flux.broker_requests import log_header, log_lines
 from flux.constants import FLUX_MATCHTAG_NONE
 from flux.core.messaging import Messaging
 from flux.util import get_treedict, topic_text
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["ServiceMethods"]
 
 _IMMUTABLE = 1  # flag of an attribute that never changes, so it is asked for once
-_APPNAME_MAX = 48
-_SEVERITIES = range(8)
 
 
 class ServiceMethods(Messaging):
@@ -89,18 +84,7 @@ class ServiceMethods(Messaging):
 
         level: of `syslog`, LOG_EMERG 0 to LOG_DEBUG 7, else ValueError. The text is taken as it is.
         """
-        if not isinstance(level, int) or not isinstance(fstring, (str, bytes)):
-            raise TypeError(f"log: want int and str or bytes, not {type(level)} and {type(fstring)}")
-        if level not in _SEVERITIES:
-            raise ValueError(f"log: level {level} is not a severity from 0 to 7")
-        text = fstring.encode("utf-8", "surrogateescape") if isinstance(fstring, str) else fstring
-        for line in re.split(rb"[\r\n]+", text.strip(b"\r\n")):
-            record = self._log_header(level) + line
+        for line in log_lines(level, fstring):
+            record = log_header(level, self.get_rank()) + line
             self.link.send(wire.request("log.append", record, matchtag=FLUX_MATCHTAG_NONE))
         self.flush_when_due()
-
-    def _log_header(self, level: int) -> bytes:
-        """Priority, which Flux writes as severity times 8, time, rank, program and process (RFC 5424's fields)."""
-        stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        program = re.sub(r"[^!-~]", "_", os.path.basename(sys.argv[0]))[:_APPNAME_MAX] or "python3"
-        return f"<{level * 8}>1 {stamp} {self.get_rank()} {program} {os.getpid()} - - ".encode()
