@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import flux
+import flux.aio
 from flux.constants import FLUX_ROLE_LOCAL, FLUX_ROLE_NONE, FLUX_ROLE_OWNER, FLUX_ROLE_USER, FLUX_USERID_UNKNOWN
 from flux.message import Message
 
@@ -96,3 +98,17 @@ def test_what_is_no_such_number_is_refused_with_what_is_wanted(
         flux.Flux("loop://")
     want = f"Unable to connect to Flux: {name}: got {value!r}, want a number from 0 to {most}"
     assert (raised.value.errno, raised.value.strerror) == (errno.EINVAL, want)
+
+
+def test_a_handle_of_asyncio_says_the_same(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ping() -> tuple[int, int]:
+        async with flux.aio.Flux(broker) as handle:
+            answer = await handle.rpc("broker.ping", {})
+            return answer["userid"], answer["rolemask"]
+
+    monkeypatch.setenv("FLUX_HANDLE_USERID", "9999")
+    monkeypatch.setenv("FLUX_HANDLE_ROLEMASK", "2")
+    assert asyncio.run(ping()) == (9999, FLUX_ROLE_USER)
+    monkeypatch.setenv("FLUX_HANDLE_USERID", "root")
+    with pytest.raises(OSError, match="FLUX_HANDLE_USERID"):
+        asyncio.run(ping())

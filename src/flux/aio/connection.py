@@ -17,6 +17,7 @@ from flux.aio.opening import open_transport
 from flux.aio.unread import Unread
 from flux.constants import FLUX_MSGFLAG_NORESPONSE, FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_REQUEST, FLUX_NODEID_ANY
 from flux.errors import named_error
+from flux.impersonation import encoder
 from flux.restoring import Restoring
 from flux.util import payload_frame
 
@@ -99,9 +100,10 @@ class Connection:
         self.link = await self._new_link()
 
     async def _new_link(self) -> Link:
+        encode = encoder(os.environ)
         transport = await open_transport(self.uri)
         self._is_repeatable = transport.is_repeatable
-        return Link(transport.stream, self._on_messages, self._on_lost)
+        return Link(transport.stream, self._on_messages, self._on_lost, encode)
 
     async def _restored_link(self) -> Link:
         """A link on which all that the old one had is done again."""

@@ -14,7 +14,6 @@ import socket
 from typing import TYPE_CHECKING
 
 from flux.connector import READ_BYTES
-from flux.impersonation import encoder
 from flux.packet import StreamError
 from flux.session import Receiver, Session, deliver
 
@@ -37,7 +36,7 @@ class Link:
     """One connection, used on one loop and in the process that opened it.
 
     on_messages takes what answers no request of ours out of the inbox; on_lost is called once, after
-    everybody who waits for an answer. Neither may raise.
+    everybody who waits for an answer. Neither may raise. encode: see Session.
     """
 
     def __init__(
@@ -45,8 +44,9 @@ class Link:
         stream: Stream,
         on_messages: Callable[[Link, deque[Packet]], None],
         on_lost: Callable[[Link, OSError], None],
+        encode: Callable[[Packet], bytes],
     ) -> None:
-        self.session = Session(encode=encoder(os.environ))
+        self.session = Session(encode=encode)
         self._stream = stream
         self._on_messages, self._on_lost = on_messages, on_lost
         self._loop = asyncio.get_running_loop()
