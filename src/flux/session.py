@@ -122,7 +122,9 @@ class Session:
         except wire.StreamError as error:
             packets, fault = error.packets, error
         for packet in packets:
-            deliver(self.sort([packet]))
+            receiver = self._receiver_of(packet)
+            if receiver is not None:
+                receiver.on_response(packet)
         if fault is not None:
             raise fault
 
@@ -135,20 +137,23 @@ class Session:
 
     def sort(self, packets: list[Packet]) -> list[tuple[Receiver, Packet]]:
         """Who gets which answer, the rest goes to the inbox. The caller hands them over, outside of any lock."""
-        waiting = self._waiting
         deliveries: list[tuple[Receiver, Packet]] = []
         for packet in packets:
-            tag = packet.aux2
-            if packet.type != FLUX_MSGTYPE_RESPONSE or not tag or packet.routes or tag not in waiting:
-                self.inbox.append(packet)
-                continue
-            receiver = waiting[tag]
-            if packet.aux1 or not packet.flags & FLUX_MSGFLAG_STREAMING:
-                del waiting[tag]
-                self._tags.free(tag)
+            receiver = self._receiver_of(packet)
             if receiver is not None:
                 deliveries.append((receiver, packet))
         return deliveries
+
+    def _receiver_of(self, packet: Packet) -> Receiver | None:
+        """Who waits for this answer; None if nobody does any more. What is no answer goes to the inbox."""
+        tag = packet.aux2
+        if packet.type != FLUX_MSGTYPE_RESPONSE or not tag or packet.routes or tag not in self._waiting:
+            self.inbox.append(packet)
+            return None
+        if not packet.aux1 and packet.flags & FLUX_MSGFLAG_STREAMING:
+            return self._waiting[tag]
+        self._tags.free(tag)
+        return self._waiting.pop(tag)
 
     def lose(self, error: OSError) -> None:
         """The connection ended: tell everyone who waits, refuse what comes later. Only the first call counts."""

@@ -28,6 +28,8 @@ def encode_payload(payload: Any) -> bytes | None:
 
 def payload_frame(payload: Any) -> bytes | None:
     """`encode_payload` with its NUL: what goes on the wire."""
+    if isinstance(payload, str):
+        return (payload + "\0").encode("utf-8", "surrogateescape")
     data = encode_payload(payload)
     return None if data is None else data + b"\0"
 

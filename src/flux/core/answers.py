@@ -51,4 +51,7 @@ class Answers:
 
     def stop_telling(self, listener: Callable[[], None]) -> None:
         """Remove a listener; compared by equality, since each access makes a new bound method."""
-        self.listeners = tuple(other for other in self.listeners if other != listener)
+        if self.listeners == (listener,):
+            self.listeners = ()
+        else:
+            self.listeners = tuple(other for other in self.listeners if other != listener)

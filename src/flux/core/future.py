@@ -45,7 +45,7 @@ class Home(Protocol):
         """Have another call them, for a while."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Then:
     """A callback that waits for results."""
 
@@ -183,7 +183,7 @@ class Future:
             raise OSError(errno.EEXIST, "then callback already exists for this future")
         calls = self._home().calls
         with self._lock():
-            self.stop()
+            self._detach()
             self._then = _Then(calls, callback, args, kwargs, timeout)
             self._answers.listeners += (self._result_arrived,)
             for _ in self._answers.results:
@@ -214,10 +214,16 @@ class Future:
         """Have the callback called no more."""
         if self._then is not None:
             with self._lock():
-                self._stop_timer()
-                then, self._then = self._then, None
-                self._answers.stop_telling(self._result_arrived)
-                then.calls.forget(self)
+                self._detach()
+
+    def _detach(self) -> None:
+        """Let go of the callback; under the lock."""
+        then, self._then = self._then, None
+        if then is not None:
+            if then.timer is not None:
+                then.timer.cancel()
+            self._answers.stop_telling(self._result_arrived)
+            then.calls.forget(self)
 
     def call_back(self) -> None:
         """Call the callback for one result that has arrived; the dispatcher's part of `then`.
@@ -231,7 +237,7 @@ class Future:
             then.calls_due -= 1
             then.has_run = True
             if self._answers.is_finished and not then.calls_due:
-                self.stop()
+                self._detach()
             if not self._answers.results:
                 return
         try:
@@ -242,10 +248,12 @@ class Future:
             raise
 
     def _result_arrived(self) -> None:
-        if self._then is not None:
-            self._then.calls_due += 1
-            self._stop_timer()
-            self._then.calls.result_arrived(self)
+        then = self._then
+        if then is not None:
+            then.calls_due += 1
+            if then.timer is not None:
+                self._stop_timer()
+            then.calls.result_arrived(self)
 
     def _start_timer(self) -> None:
         then = self._then
