@@ -28,6 +28,7 @@ from hearth.broker.modules import ModuleService
 from hearth.broker.overlay import OverlayService
 from hearth.broker.router import Router
 from hearth.broker.server import Broker
+from hearth.broker.service_list import ServiceListService
 from hearth.broker.state_machine import StateMachineService
 from hearth.engine.engine import Engine
 from hearth.engine.lifecycle import ExecutorState
@@ -81,6 +82,7 @@ class Instance:
         StateMachineService(self.router, self._uptime_s)
         OverlayService(self.router, self._uptime_s)
         ModuleService(self.router)
+        ServiceListService(self.router, os.getpid())
         HeartbeatService(self.router, asyncio.get_running_loop().call_later, self.broker.settle)
         ConnectorService(self.broker)
         BrokerService(self.router, os.environ)

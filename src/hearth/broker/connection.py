@@ -59,7 +59,7 @@ class Connection(Port):
     """A peer on a stream socket. Owned by its broker; all calls come from the broker's loop."""
 
     def __init__(self, broker: Owner, stream: socket.socket, uuid: str, credentials: Credentials, pid: int) -> None:
-        super().__init__(uuid, credentials)
+        super().__init__(uuid, credentials, pid)
         self._broker = broker
         self._stream = stream
         self._loop = asyncio.get_running_loop()
@@ -78,7 +78,6 @@ class Connection(Port):
         self._writer_added = False
         self._is_deaf = False
         """Whether it is sent nothing any more: it has ended, or will at the end of the batch."""
-        self.pid = pid
         stream.setblocking(False)
         self._loop.add_reader(stream, self._on_readable)
 

@@ -25,7 +25,9 @@ def test_the_owner_sees_who_is_connected_and_how_many_ever_were() -> None:
 def test_a_daemon_has_every_service_that_clients_of_one_node_expect() -> None:
     with running_daemon() as daemon, daemon.connect() as client:
         names = {module["name"] for module in json_of(client.ask("module.list"))["mods"]}
-        expected = "attr event log broker config groups state-machine overlay module heartbeat connector-local flame"
+        expected = (
+            "attr event log broker config groups state-machine overlay module heartbeat connector-local flame service"
+        )
         assert names == set(expected.split())
         for name in names:
             assert client.ask(f"{name}.ping", {}).aux1 == 0
