@@ -68,6 +68,7 @@ class Connection(Port):
         self._queue: list[bytes | memoryview] = []
         self._queued = 0
         self._sent = 0
+        self._received = 0
         self._is_stalled = False
         """Whether it has taken nothing for a while although much waits for it."""
         self._held: set[Connection] = set()
@@ -110,6 +111,7 @@ class Connection(Port):
         except OSError as error:
             self.close(f"read failed: {error}")
         else:
+            self._received += size
             self._take(bytes(self._broker.read_buffer[:size]))
         return True
 
@@ -178,6 +180,16 @@ class Connection(Port):
     def backlog(self) -> int:
         """How many pieces wait to be written: messages, or several joined."""
         return len(self._queue)
+
+    @property
+    def bytes_in(self) -> int:
+        """How much was read from it."""
+        return self._received
+
+    @property
+    def bytes_out(self) -> int:
+        """How much was written to it."""
+        return self._sent
 
     @property
     def is_closed(self) -> bool:
