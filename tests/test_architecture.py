@@ -42,6 +42,7 @@ PURE = [
     "hearth/broker/payloads.py",
     "hearth/broker/streams.py",
     "hearth/broker/log_ring.py",
+    "hearth/cli/round_trips.py",
 ]
 """Deterministic, and testable without a socket or a second of waiting."""
 
