@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["event"]
 
 _PAYLOAD_MAX = 512 << 20  # half of what a message may hold: with --sync it travels as base64
+_READ_BYTES = 1 << 20
 
 
 @click.group(epilog="Example: hearth event sub")
@@ -80,10 +81,13 @@ def _frame_of(payload: str | None, *, is_raw: bool) -> bytes | None:
 
 
 def _read_stdin() -> bytes:
-    data = sys.stdin.buffer.read(_PAYLOAD_MAX + 1)
-    if len(data) > _PAYLOAD_MAX:
-        raise click.BadParameter(f"is over {_PAYLOAD_MAX >> 20} MiB", param_hint="PAYLOAD")
-    return data
+    """All of it, piece by piece: one long read takes no notice of a Ctrl-C between two pieces."""
+    data = bytearray()
+    while piece := sys.stdin.buffer.read1(_READ_BYTES):
+        data += piece
+        if len(data) > _PAYLOAD_MAX:
+            raise click.BadParameter(f"is over {_PAYLOAD_MAX >> 20} MiB", param_hint="PAYLOAD")
+    return bytes(data)
 
 
 def _problem_of(text: bytes) -> str | None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
 import signal
+import subprocess
+import termios
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,12 +18,12 @@ from flux import packet as wire
 from flux.connector import connect
 from flux.constants import FLUX_MSGFLAG_PRIVATE
 from flux.session import Session
+from tests.hearth.broker.daemon import wait_until
 from tests.hearth.cli.commands import Running, environment
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.hearth.cli.commands import Instance
 
@@ -168,6 +172,24 @@ def test_a_private_event_is_marked_so(instance: Instance) -> None:
 def test_what_cannot_be_published_is_misuse(instance: Instance, arguments: list[str], stdin: str, problem: str) -> None:
     told = instance.run("event", "pub", *arguments, stdin=stdin)
     assert (told.returncode, problem in told.stderr) == (2, True)
+
+
+def _waits_for_input(command: Running) -> bool:
+    """Whether the process sleeps although it has read everything."""
+    assert command.process.stdin is not None
+    unread = bytearray(4)
+    fcntl.ioctl(command.process.stdin, termios.FIONREAD, unread)
+    state = Path(f"/proc/{command.process.pid}/stat").read_text().rpartition(") ")[2][0]
+    return not any(unread) and state == "S"
+
+
+def test_an_interrupt_while_the_payload_is_read_publishes_nothing(instance: Instance) -> None:
+    with Running(instance.env, "event", "pub", "topic", "-", stdin=subprocess.PIPE) as command:
+        assert command.process.stdin is not None
+        command.process.stdin.write("x")
+        command.process.stdin.flush()
+        wait_until(lambda: _waits_for_input(command))
+        assert command.stop(signal.SIGINT) == 130
 
 
 def test_an_interrupt_exits_with_130(instance: Instance, publisher: Publisher) -> None:

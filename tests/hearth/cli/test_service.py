@@ -13,10 +13,11 @@ import pytest
 
 from flux import Flux
 from flux.constants import FLUX_MSGTYPE_REQUEST, FLUX_RPC_NORESPONSE
-from tests.hearth.cli.commands import Running
+from tests.hearth.cli.commands import Running, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import TypeAlias
 
     from flux.message import Message
@@ -152,6 +153,29 @@ def test_the_end_of_the_pinged_service_is_told_and_summed_up(
     told = instance.run("service", "ping", "sums", "-i", "0.02")
     assert (told.returncode, told.stderr.startswith("Error: nobody answers sums.ping")) == (1, True)
     assert "3 answered" in told.stdout
+
+
+@pytest.mark.parametrize("interval", ["0", "0.02", "1"])
+def test_the_end_of_the_instance_is_told_and_summed_up(folder: Path, interval: str) -> None:
+    env = environment(folder)
+    with Running(env, "up") as up:
+        uri = up.line().removeprefix("ready ")
+        with Running(env, "service", "ping", "broker", "-i", interval) as command:
+            assert ANSWER.fullmatch(command.line())
+            assert up.stop(signal.SIGTERM) == 0
+            assert command.process.stdout is not None
+            assert SUMMARY.fullmatch(command.process.stdout.read().splitlines()[-1])
+            assert command.end() == (1, f"Error: connection to {uri} is lost: the instance hung up\n")
+
+
+def test_who_has_read_enough_gets_no_error(instance: Instance) -> None:
+    with Running(instance.env, "service", "ping", "broker", "-i", "0") as command:
+        command.line()
+        assert command.process.stdout is not None
+        command.process.stdout.close()
+        assert command.process.stderr is not None
+        assert command.process.stderr.read() == ""
+        assert command.process.wait() == 0
 
 
 def test_services_are_a_table(instance: Instance) -> None:
