@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -83,7 +82,7 @@ def _frame_of(payload: str | None, *, is_raw: bool) -> bytes | None:
 def _read_stdin() -> bytes:
     """All of it, piece by piece: one long read takes no notice of a Ctrl-C between two pieces."""
     data = bytearray()
-    while piece := sys.stdin.buffer.read1(_READ_BYTES):
+    while piece := os.read(0, _READ_BYTES):
         data += piece
         if len(data) > _PAYLOAD_MAX:
             raise click.BadParameter(f"is over {_PAYLOAD_MAX >> 20} MiB", param_hint="PAYLOAD")

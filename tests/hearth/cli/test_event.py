@@ -56,8 +56,8 @@ def publisher(instance: Instance) -> Iterator[Publisher]:
 
 
 def _next_line(command: Running, but: str) -> str:
-    """The next line that is not the one which told that it listens."""
-    while but in (line := command.line()):
+    """The next line that is neither the one which told that it listens, nor the daemon's own heart."""
+    while but in (line := command.line()) or "heartbeat.pulse" in line:
         pass
     return line
 
@@ -83,7 +83,7 @@ def test_an_event_is_a_json_object_on_a_line(instance: Instance, publisher: Publ
         text, binary = (json.loads(_next_line(command, "ready")) for _ in range(2))
     assert (text["topic"], json.loads(text["payload"])) == ("job.start", {"id": 7})
     assert (binary["topic"], binary["payload"]) == ("raw", {"base64": "/w=="})
-    assert binary["sequence"] == text["sequence"] + 1
+    assert binary["sequence"] > text["sequence"]
 
 
 def test_only_the_topics_asked_for_are_shown(instance: Instance, publisher: Publisher) -> None:
@@ -95,7 +95,7 @@ def test_only_the_topics_asked_for_are_shown(instance: Instance, publisher: Publ
 
 
 def test_a_count_ends_it(instance: Instance, publisher: Publisher) -> None:
-    with Running(instance.env, "event", "sub", "-c", "5") as command:
+    with Running(instance.env, "event", "sub", "-c", "5", "tick") as command:
         publisher.wait_for(command, "tick")
         for _ in range(5):
             publisher.publish("tick")
