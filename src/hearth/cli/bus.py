@@ -36,7 +36,7 @@ class Refused(click.ClickException):
 
 
 class Bus:
-    """One connection, of one command. handle: for what goes beyond asking; its errors belong into `explain`."""
+    """One connection, of one command. handle: for what goes beyond asking; its errors belong into `explaining`."""
 
     def __init__(self, handle: Flux, uri: str) -> None:
         self.handle = handle
@@ -49,10 +49,8 @@ class Bus:
         service, ClickException when the connection is lost or the answer is of another type.
         """
         data = None if payload is None else msgspec.json.encode(payload)
-        try:
+        with self.explaining(topic, told):
             text = self.handle.rpc(topic, data).get_str()
-        except OSError as error:
-            raise self.explain(topic, error, told) from error
         try:
             if text is None:
                 return msgspec.convert(None, type_)
@@ -64,16 +62,26 @@ class Bus:
 
     def stream(self, topic: str, payload: object) -> Iterator[bytes]:
         """Each answer to a streaming request, without its NUL, until the service ends it; raises as `ask` does."""
-        rpc = self.handle.rpc(topic, msgspec.json.encode(payload), flags=FLUX_RPC_STREAMING)
+        with self.explaining(topic):
+            rpc = self.handle.rpc(topic, msgspec.json.encode(payload), flags=FLUX_RPC_STREAMING)
         while True:
             try:
-                text = rpc.get_str()
-            except OSError as error:
-                if error.errno == errno.ENODATA:
+                with self.explaining(topic):
+                    text = rpc.get_str()
+            except Refused as end:
+                if end.errnum == errno.ENODATA:
                     return
-                raise self.explain(topic, error) from error
+                raise
             yield (text or "").encode("utf-8", "surrogateescape")
             rpc.reset()
+
+    @contextlib.contextmanager
+    def explaining(self, topic: str, told: Mapping[int, str] = _NO_TEXTS) -> Iterator[None]:
+        """Turn the OSErrors of calls of the handle into what `explain` says."""
+        try:
+            yield
+        except OSError as error:
+            raise self.explain(topic, error, told) from error
 
     def explain(self, topic: str, error: OSError, told: Mapping[int, str] = _NO_TEXTS) -> click.ClickException:
         """The exception for people: the connection is lost, or else the service refused; told: as for `ask`."""

@@ -114,10 +114,8 @@ def _send(bus: Bus, topic: str, frame: bytes | None, flags: int) -> int | None:
     message = Message.from_event_encode(topic)
     message.raw_payload = frame
     message.flags |= flags
-    try:
+    with bus.explaining(topic):
         bus.handle.send(message)
-    except OSError as error:
-        raise bus.explain(topic, error) from error
     return None  # the broker numbers it, and does not say
 
 
@@ -147,10 +145,8 @@ def _events(bus: Bus, topics: Iterable[str]) -> Iterator[Message]:
     for topic in topics:
         bus.ask("event.subscribe", {"topic": topic}, type(None))
     while True:
-        try:
+        with bus.explaining("event.subscribe"):
             message = bus.handle.event_recv()
-        except OSError as error:
-            raise bus.explain("event.subscribe", error) from error
         yield message
 
 

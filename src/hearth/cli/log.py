@@ -64,10 +64,8 @@ def follow(new: bool, level: str, uri: str | None, as_json: bool) -> None:
 def append(level: str, text: tuple[str, ...], uri: str | None, as_json: bool) -> None:
     """Write TEXT, its words joined by blanks, to the log; each line of it is one of the log's."""
     with open_bus(uri) as bus:
-        try:
+        with bus.explaining("log.append"):
             bus.handle.log(SEVERITIES.index(level), " ".join(text))
-        except OSError as error:
-            raise bus.explain("log.append", error) from error
         # Nothing confirms a line. What is asked behind it is answered behind it, and to the same people.
         bus.ask("log.stats-get", None, dict[str, Any])
     if as_json:
