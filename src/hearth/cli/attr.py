@@ -53,13 +53,16 @@ def get(name: str, uri: str | None, as_json: bool) -> None:
 @attr.command("set", epilog="Example: hearth attr set log-stderr-level 7")
 @click.argument("name")
 @click.argument("value")
-@click.option("-f", "--force", is_flag=True, help="Also one that is not meant to be changed, unless it is constant.")
+@click.option(
+    "-f", "--force", is_flag=True, help="Also where it is set already and not meant to change, unless it is constant."
+)
 @bus_uri_option
 @json_option
 def set_(name: str, value: str, force: bool, uri: str | None, as_json: bool) -> None:
     """Give an attribute a value.
 
-    Names that begin with vendor. or test. are yours to make up.
+    Names that begin with vendor. or test. are yours to make up. What is refused with `attribute may not be updated`
+    is taken with --force.
     """
     told = {
         errno.ENOENT: f"attribute {name!r} is unknown; list them: hearth attr list",

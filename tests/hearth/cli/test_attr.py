@@ -25,9 +25,9 @@ def test_a_value_is_a_json_object(instance: Instance) -> None:
 
 def test_a_vendors_attribute_is_made_changed_and_removed(instance: Instance) -> None:
     for value in ("one", "two words", ""):
-        assert instance.run("attr", "set", "vendor.x", value).stdout == ""
+        assert instance.run("attr", "set", "--force", "vendor.x", value).stdout == ""
         assert instance.json("attr", "get", "vendor.x")["value"] == value
-    assert instance.json("attr", "set", "vendor.x", "é") == {"name": "vendor.x", "value": "é"}
+    assert instance.json("attr", "set", "-f", "vendor.x", "é") == {"name": "vendor.x", "value": "é"}
     assert instance.json("attr", "rm", "vendor.x") == {"name": "vendor.x"}
     assert "unknown" in instance.refusal("attr", "get", "vendor.x")
     assert instance.run("attr", "rm", "vendor.x").returncode == 0
