@@ -51,6 +51,7 @@ PURE = [
     "hearth/broker/shutdown.py",
     "hearth/broker/resource.py",
     *(f"hearth/kvs/{name}.py" for name in ("keys", "objects", "dirents", "lookup", "commit", "namespaces", "watches")),
+    "hearth/cli/round_trips.py",
 ]
 """Deterministic, and testable without a socket or a second of waiting."""
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from hearth.engine import sessions, tasks, views
 from hearth.engine.executors import EVENT_BIND_FAILED, EVENT_GAVE_UP
+from tests.hearth.cli.commands import all_commands
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+COMMAND_LINE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
 def served_topics() -> set[str]:
@@ -51,6 +53,16 @@ def test_every_event_code_is_documented() -> None:
     section = PROTOCOL.split("## Event codes")[1].split("## ")[0]
     documented = {int(code) for cell in re.findall(r"^\| ([\d, ]+) \|", section, re.M) for code in cell.split(",")}
     assert documented == codes
+
+
+def test_every_command_is_documented_with_its_own_words_and_example() -> None:
+    rows = re.findall(r"^\| `hearth ([^`]+)` \| (.*?) \| `(.*)` \|$", COMMAND_LINE, re.M)
+    commands = all_commands()
+    assert {name: text for name, text, _ in rows} == {
+        name: text for name, text in commands.items() if not any(other.startswith(f"{name} ") for other in commands)
+    }
+    for name, _, example in rows:
+        assert example.startswith(f"hearth {name}")
 
 
 def test_the_first_program_of_the_readme_prints_what_it_says(tmp_path: Path) -> None:

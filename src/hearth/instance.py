@@ -33,6 +33,7 @@ from hearth.broker.overlay import OverlayService
 from hearth.broker.resource import JobManagerService, ResourceService
 from hearth.broker.router import Router
 from hearth.broker.server import Broker
+from hearth.broker.service_list import ServiceListService
 from hearth.broker.shutdown import ShutdownService
 from hearth.broker.state_machine import State, StateMachineService
 from hearth.configuration_file import read_configuration
@@ -107,6 +108,7 @@ class Instance:
         GroupsService(self.router)
         OverlayService(self.router, self._uptime_s)
         ModuleService(self.router)
+        ServiceListService(self.router, os.getpid())
         HeartbeatService(self.router, asyncio.get_running_loop().call_later, self.broker.settle)
         ConnectorService(self.broker)
         BrokerService(self.router, os.environ)

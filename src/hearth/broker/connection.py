@@ -60,7 +60,7 @@ class Connection(Port):
     """A peer on a stream socket. Owned by its broker; all calls come from the broker's loop."""
 
     def __init__(self, broker: Owner, stream: socket.socket, uuid: str, credentials: Credentials, pid: int) -> None:
-        super().__init__(uuid, credentials)
+        super().__init__(uuid, credentials, pid)
         self._broker = broker
         self._stream = stream
         self._loop = asyncio.get_running_loop()
@@ -69,6 +69,7 @@ class Connection(Port):
         self._queue: list[bytes | memoryview] = []
         self._queued = 0
         self._sent = 0
+        self._received = 0
         self._is_stalled = False
         """Whether it has taken nothing for a while although much waits for it."""
         self._held: set[Connection] = set()
@@ -79,7 +80,6 @@ class Connection(Port):
         self._writer_added = False
         self._is_deaf = False
         """Whether it is sent nothing any more: it has ended, or will at the end of the batch."""
-        self.pid = pid
         stream.setblocking(False)
         self._loop.add_reader(stream, self._on_readable)
 
@@ -112,6 +112,7 @@ class Connection(Port):
         except OSError as error:
             self.close(f"read failed: {error}")
         else:
+            self._received += size
             self._take(bytes(self._broker.read_buffer[:size]))
         return True
 
@@ -180,6 +181,16 @@ class Connection(Port):
     def backlog(self) -> int:
         """How many pieces wait to be written: messages, or several joined."""
         return len(self._queue)
+
+    @property
+    def bytes_in(self) -> int:
+        """How much was read from it."""
+        return self._received
+
+    @property
+    def bytes_out(self) -> int:
+        """How much was written to it."""
+        return self._sent
 
     @property
     def is_closed(self) -> bool:

@@ -32,9 +32,10 @@ class ConnectorService(Service):
 
     def _stats(self, request: Packet, nothing: None) -> dict[str, Any]:
         access = self._broker.access
+        prefixes = self.router.subscriptions.prefixes_by_subscriber()
         return {
             "server": {
-                "clients": [_client(connection) for connection in self._broker.connections],
+                "clients": [_client(each, prefixes.get(each, 0)) for each in self._broker.connections],
                 "connects": self._broker.connects,
             },
             "allow_guest_user": access.allow_guest_user,
@@ -42,8 +43,8 @@ class ConnectorService(Service):
         }
 
 
-def _client(connection: Connection) -> dict[str, Any]:
-    """One client; tx is what we sent to it."""
+def _client(connection: Connection, subscriptions: int) -> dict[str, Any]:
+    """One client; tx is what we sent to it. What follows rxbacklog is ours, Flux tells less."""
     return {
         "uuid": connection.uuid,
         "userid": connection.credentials.userid,
@@ -51,4 +52,8 @@ def _client(connection: Connection) -> dict[str, Any]:
         "txcount": connection.messages_out,
         "rxcount": connection.messages_in,
         "rxbacklog": connection.backlog,
+        "txbytes": connection.bytes_out,
+        "rxbytes": connection.bytes_in,
+        "services": sorted(connection.services),
+        "subscriptions": subscriptions,
     }

@@ -49,11 +49,15 @@ _TYPE_MAX = FLUX_MSGTYPE_CONTROL
 
 
 class Port:
-    """One connection as the router sees it. Subclasses say how bytes leave."""
+    """One connection as the router sees it. Subclasses say how bytes leave.
 
-    def __init__(self, uuid: str, credentials: Credentials) -> None:
+    pid: the process that connected, None if that is not known.
+    """
+
+    def __init__(self, uuid: str, credentials: Credentials, pid: int | None = None) -> None:
         self.uuid = uuid
         self.credentials = credentials
+        self.pid = pid
         self.services: set[str] = set()
         self.owed: dict[tuple[str, int, int], Packet] = {}
         """For each service asked, the first request: whom to tell when the connection ends."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -58,6 +59,10 @@ class Subscriptions(Generic[_Subscriber]):
         if not counts:
             del self._counts[prefix]
         self._matches.clear()
+
+    def prefixes_by_subscriber(self) -> dict[_Subscriber, int]:
+        """How many prefixes each has that has any. Looks at the whole table: for people who ask, not for messages."""
+        return Counter(subscriber for counts in self._counts.values() for subscriber in counts)
 
     def matching(self, topic: str) -> tuple[_Subscriber, ...]:
         """Every subscriber of the topic, each once."""

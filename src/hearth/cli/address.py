@@ -9,35 +9,54 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from flamepy.core.client import Connection, ConnectionInstance, connect
-from flamepy.core.config import FlameContext
-from flamepy.core.types import FlameError
 from hearth.rundir import default_rundir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FLUX_FIRST", "json_option", "need_uri", "open_connection", "uri_option"]
+    from flamepy.core.client import Connection
+
+__all__ = [
+    "FLUX_FIRST",
+    "bus_uri_option",
+    "json_option",
+    "need_uri",
+    "open_connection",
+    "uri_option",
+]
+
+# flamepy is imported inside the functions: half of the start of a command that talks to the message plane only.
 
 _FLAME_FIRST: Final = ("FLAME_ENDPOINT", "FLUX_URI")
 FLUX_FIRST: Final = ("FLUX_URI", "FLAME_ENDPOINT")
 
-uri_option = click.option(
-    "--uri",
-    metavar="URI",
-    help="The instance, as `hearth up` prints it. [default: FLAME_ENDPOINT, FLUX_URI, ~/.flame/flame.yaml,"
-    " the instance that `hearth up` runs]",
+_WHERE: Final = (
+    "The instance, as `hearth up` prints it. [default: {}, {}, ~/.flame/flame.yaml, the instance that `hearth up` runs]"
 )
+
+uri_option = click.option("--uri", metavar="URI", help=_WHERE.format(*_FLAME_FIRST))
+bus_uri_option = click.option("--uri", metavar="URI", help=_WHERE.format(*FLUX_FIRST))
+"""For commands that talk to the message plane only."""
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 
 def _find_uri(given: str | None, variables: tuple[str, str] = _FLAME_FIRST) -> str | None:
     """The address: as given, else from the environment, ~/.flame/flame.yaml, or a plain `hearth up`; else None.
 
-    Raises FlameError INVALID_CONFIG if the file is there and wrong.
+    Raises ClickException if the file is there and wrong.
     """
     named = given or os.environ.get(variables[0]) or os.environ.get(variables[1])
-    return named or FlameContext().endpoint or _default_uri()
+    return named or _configured_uri() or _default_uri()
+
+
+def _configured_uri() -> str | None:
+    from flamepy.core.config import FlameContext
+    from flamepy.core.types import FlameError
+
+    try:
+        return FlameContext().endpoint
+    except FlameError as error:
+        raise click.ClickException(error.message) from error
 
 
 def _default_uri() -> str | None:
@@ -52,10 +71,7 @@ def _default_uri() -> str | None:
 
 def need_uri(given: str | None, variables: tuple[str, str] = _FLAME_FIRST) -> str:
     """The address. Raises ClickException if nothing names one."""
-    try:
-        uri = _find_uri(given, variables)
-    except FlameError as error:
-        raise click.ClickException(error.message) from error
+    uri = _find_uri(given, variables)
     if uri is None:
         raise click.ClickException("no instance is running; start one: hearth up")
     return uri
@@ -67,6 +83,9 @@ def open_connection(given: str | None, *, may_embed: bool = False) -> Iterator[C
 
     Raises ClickException, also for any FlameError from within the block: the message is all that people need.
     """
+    from flamepy.core.client import ConnectionInstance, connect
+    from flamepy.core.types import FlameError
+
     try:
         uri = _find_uri(given) if may_embed else need_uri(given)
         with contextlib.closing(connect(uri) if uri else ConnectionInstance.instance()) as connection:

@@ -21,9 +21,14 @@ _INTERRUPTED = 130
 
 _NOUNS = {
     "app": "Applications: what sessions can be made of.",
+    "attr": "Attributes: what the instance tells about itself.",
+    "config": "The configuration that was loaded into the instance.",
+    "connection": "Connections: who talks to the instance, and how much.",
     "event": "Events of the message plane.",
     "kvs": "The key-value store: values by dotted keys, kept by the instance.",
+    "log": "The log of the instance: its last lines, and those to come.",
     "ping": "Run flmping tasks and tell how long they took.",
+    "service": "Services of the message plane.",
     "session": "Sessions, open and closed.",
     "status": "The instance at a glance.",
     "task": "Tasks of a session.",

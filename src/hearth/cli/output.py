@@ -30,6 +30,8 @@ __all__ = [
     "print_json_list",
     "print_table",
     "resources_text",
+    "short_text",
+    "size_text",
     "state_name",
     "time_text",
 ]
@@ -144,14 +146,26 @@ def one_line(value: str | bytes | None) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in value)
 
 
-def resources_text(amount: ResourceRequirement) -> str:
-    """``cpu=2,mem=1.5Gi,gpu=0``."""
-    size = float(amount.memory)
+def short_text(value: str | bytes | None, most: int) -> str:
+    """`one_line`, cut to so many characters, with an ellipsis where something is missing."""
+    text = one_line(value)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def size_text(size: float | None) -> str:
+    """Bytes: ``1.5Gi``; None is ``-``."""
+    if size is None:
+        return "-"
     prefixes = iter(("", "Ki", "Mi", "Gi", "Ti"))
     prefix = next(prefixes)
     while size >= 1024 and (larger := next(prefixes, None)):
         size, prefix = size / 1024, larger
-    return f"cpu={amount.cpu},mem={round(size, 1):g}{prefix},gpu={amount.gpu}"
+    return f"{round(size, 1):g}{prefix}"
+
+
+def resources_text(amount: ResourceRequirement) -> str:
+    """``cpu=2,mem=1.5Gi,gpu=0``."""
+    return f"cpu={amount.cpu},mem={size_text(amount.memory)},gpu={amount.gpu}"
 
 
 def state_name(state: IntEnum) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hearth.cli.address import json_option, open_connection, uri_option
-from hearth.cli.output import Column, json_bytes, one_line, print_json_list, print_table, state_name, time_text
+from hearth.cli.output import Column, json_bytes, print_json_list, print_table, short_text, state_name, time_text
 
 if TYPE_CHECKING:
     from flamepy.core.types import Task
@@ -69,11 +69,6 @@ def _row_of(task: Task) -> tuple[str, ...]:
         state_name(task.state),
         time_text(task.creation_time),
         time_text(task.completion_time),
-        _short(task.input),
-        _short(task.output),
+        short_text(task.input, _SHOWN_MAX),
+        short_text(task.output, _SHOWN_MAX),
     )
-
-
-def _short(data: bytes | None) -> str:
-    text = one_line(data)
-    return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 1] + "…"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 from tests.hearth.broker.daemon import running_daemon, wait_until
 from tests.hearth.broker.wire import json_of
+
+if TYPE_CHECKING:
+    from tests.hearth.broker.daemon import RawClient
 
 
 def test_the_owner_sees_who_is_connected_and_how_many_ever_were() -> None:
@@ -22,10 +26,35 @@ def test_the_owner_sees_who_is_connected_and_how_many_ever_were() -> None:
         assert (stats["allow_guest_user"], stats["allow_root_owner"]) == (False, False)
 
 
+def test_the_owner_sees_what_each_connection_moved_and_has() -> None:
+    with running_daemon() as daemon, daemon.connect() as client, daemon.connect() as other:
+        assert other.ask("service.add", {"service": "sums"}).aux1 == 0
+        for topic in ("a", "a", "b"):
+            assert other.ask("event.subscribe", {"topic": topic}).aux1 == 0
+        before, after = (_told_of_others(client) for _ in range(2))
+        assert before == after
+        assert other.ask("broker.ping", {"pad": "x" * 1000}).aux1 == 0
+        after = _told_of_others(client)
+        assert (after["services"], after["subscriptions"]) == (["sums"], 2)
+        assert (after["txcount"], after["rxcount"]) == (5, 5)
+        assert after["rxbytes"] - before["rxbytes"] in range(1000, 1200)
+        assert after["txbytes"] - before["txbytes"] in range(1000, 1200)
+
+
+def _told_of_others(client: RawClient) -> Any:
+    """The one that has subscribed."""
+    peers = json_of(client.ask("connector-local.stats-get"))["server"]["clients"]
+    (other,) = [peer for peer in peers if peer["subscriptions"]]
+    return other
+
+
 def test_a_daemon_has_every_service_that_clients_of_one_node_expect() -> None:
     with running_daemon() as daemon, daemon.connect() as client:
         names = {module["name"] for module in json_of(client.ask("module.list"))["mods"]}
-        expected = "attr event log broker config groups state-machine overlay module heartbeat connector-local flame"
-        assert names == {*expected.split(), "shutdown", "resource", "job-manager", "kvs", "kvs-watch"}
+        expected = (
+            "attr broker config connector-local event flame groups heartbeat job-manager kvs kvs-watch log module"
+            " overlay resource service shutdown state-machine"
+        )
+        assert names == set(expected.split())
         for name in names:
             assert client.ask(f"{name}.ping", {}).aux1 == 0

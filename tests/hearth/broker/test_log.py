@@ -11,7 +11,7 @@ from flux.constants import FLUX_MSGFLAG_NORESPONSE, FLUX_MSGFLAG_STREAMING
 from hearth.broker.attribute_table import CONSTANT, PLAIN
 from hearth.broker.attributes import Attributes
 from hearth.broker.log import LogService
-from hearth.broker.log_ring import LINE_MAX_BYTES, LINES_MAX, LogRing, severity_of, text_of
+from hearth.broker.log_ring import LINE_MAX_BYTES, LINES_MAX, LogLine, LogRing, parse_line, severity_of, text_of
 from tests.hearth.broker.daemon import running_daemon, wait_until
 from tests.hearth.broker.wire import Client, ask, json_of
 from tests.hearth.broker.wire import text_of as error_of
@@ -167,6 +167,12 @@ def test_the_severity_is_in_front(line: bytes, severity: int) -> None:
 
 def test_a_line_that_is_none_is_read_as_it_is() -> None:
     assert text_of(b"what\xff") == "what\ufffd"
+
+
+def test_a_line_is_taken_apart() -> None:
+    assert parse_line(ERROR) == LogLine(3, "2026-01-01T00:00:00.123456Z", "0", "python3", "1234", b"it broke")
+    assert parse_line(b"what?") == LogLine(5, None, None, None, None, b"what?")
+    assert text_of(ERROR) == "python3.err[0]: it broke"
 
 
 def test_a_severe_line_appears_on_the_daemons_stderr() -> None:

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from hearth.cli.main import main
+
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -27,11 +33,26 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     return ours | variables
 
 
-def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(env: dict[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
-        [*HEARTH, *arguments], env=env, capture_output=True, text=True, timeout=_DEADLINE_S, check=False
+        [*HEARTH, *arguments], env=env, input=stdin, capture_output=True, text=True, timeout=_DEADLINE_S, check=False
     )
+
+
+def all_commands() -> dict[str, str]:
+    """Every command there is, nouns too, with the first line of its help."""
+    return dict(_below(main, ()))
+
+
+def _below(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield " ".join((*path, name)), (command.help or "").splitlines()[0]
+        if isinstance(command, click.Group):
+            yield from _below(command, (*path, name))
 
 
 class Running:
@@ -74,6 +95,20 @@ class Instance:
     env: dict[str, str]
     command: Running
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command that talks to it."""
-        return run(self.env, *arguments)
+        return run(self.env, *arguments, stdin=stdin)
+
+    def json(self, *arguments: str) -> Any:
+        """What a command that succeeds says with --json."""
+        told = self.run(*arguments, "--json")
+        assert (told.returncode, told.stderr) == (0, "")
+        return json.loads(told.stdout)
+
+    def refusal(self, *arguments: str, stdin: str = "") -> str:
+        """The one line on stderr of a command that fails."""
+        told = self.run(*arguments, stdin=stdin)
+        assert (told.returncode, told.stdout) == (1, "")
+        assert told.stderr.startswith("Error: ")
+        assert told.stderr.count("\n") == 1
+        return told.stderr.removeprefix("Error: ").rstrip("\n")

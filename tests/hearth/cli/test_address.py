@@ -13,7 +13,26 @@ if TYPE_CHECKING:
 
     from tests.hearth.cli.commands import Instance
 
-COMMANDS = [["status"], ["app", "list"], ["session", "list"], ["task", "list", "any"], ["event", "sub"]]
+BUS_COMMANDS = [
+    line.split()
+    for line in (
+        "attr get rank",
+        "attr list",
+        "attr rm vendor.x",
+        "attr set vendor.x 1",
+        "config get",
+        "connection list",
+        "event pub topic",
+        "event sub",
+        "log append text",
+        "log clear",
+        "log follow",
+        "log show",
+        "service list",
+        "service ping broker",
+    )
+]
+COMMANDS = [["status"], ["app", "list"], ["session", "list"], ["task", "list", "any"], *BUS_COMMANDS]
 FLAME_YAML = """
 current-context: mine
 contexts:
@@ -38,7 +57,9 @@ def test_where_no_instance_is_running_the_error_tells_how_to_start_one(folder: P
     )
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, ["ping"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["status"], ["task", "list", "any"], ["event", "sub"], ["log", "show"], ["ping"]], ids=" ".join
+)
 def test_where_nobody_answers_the_error_names_the_address(folder: Path, command: list[str]) -> None:
     told = run(environment(folder), *command, "--uri", "local:///nowhere/local-0")
     assert (told.returncode, told.stdout) == (1, "")
@@ -52,7 +73,9 @@ def test_the_option_comes_before_the_environment(instance: Instance) -> None:
     assert run(env, "status", "--uri", instance.uri).returncode == 0
 
 
-@pytest.mark.parametrize(("command", "first"), [("status", "/flame/"), ("event sub", "/flux/")])
+@pytest.mark.parametrize(
+    ("command", "first"), [("status", "/flame/"), *((" ".join(each), "/flux/") for each in BUS_COMMANDS)]
+)
 def test_each_kind_of_command_has_its_first_variable(folder: Path, command: str, first: str) -> None:
     env = environment(folder, FLAME_ENDPOINT="local:///flame/local-0", FLUX_URI="local:///flux/local-0")
     assert first in run(env, *command.split()).stderr
