@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import errno
 import itertools
 import json
@@ -15,13 +14,13 @@ import click
 
 import flux.kvs
 from flux.constants import FLUX_KVS_READDIR, FLUX_KVS_TREEOBJ
-from flux.core.handle import Flux
 from flux.kvs.lookup import decode_value, look_up
-from hearth.cli.address import FLUX_FIRST, json_option, need_uri, uri_option
+from hearth.cli.address import bus_uri_option, json_option
+from hearth.cli.bus import Bus, open_bus
 from hearth.cli.output import json_bytes, one_line, print_json, print_json_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = ["kvs"]
 
@@ -33,30 +32,19 @@ def kvs() -> None:
     """The key-value store: values by dotted keys, kept by the instance."""
 
 
-def _connect(uri: str | None) -> Flux:
-    """A handle. Raises ClickException if nobody answers."""
-    address = need_uri(uri, FLUX_FIRST)
-    try:
-        return Flux(address)
-    except OSError as error:
-        reason = error.strerror or error
-        raise click.ClickException(f"no instance answers at {address} ({reason}); start one: hearth up") from error
+def _told(key: str) -> dict[int, str]:
+    """What to say when the store refuses something about a key."""
+    return {
+        errno.ENOENT: f"key {key!r} does not exist; list them: hearth kvs ls",
+        errno.EISDIR: f"{key!r} is a directory; list it: hearth kvs ls {key}",
+        errno.ENOTDIR: f"{key!r} is a value; print it: hearth kvs get {key}",
+        errno.ENOTSUP: f"key {key!r}: the namespace does not exist",
+    }
 
 
-@contextlib.contextmanager
-def _about(key: str) -> Iterator[None]:
+def _about(bus: Bus, key: str) -> AbstractContextManager[None]:
     """What the store refuses within the block is about this key. Raises ClickException."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise click.ClickException(f"key {key!r} does not exist; list them: hearth kvs ls") from error
-    except IsADirectoryError as error:
-        raise click.ClickException(f"{key!r} is a directory; list it: hearth kvs ls {key}") from error
-    except NotADirectoryError as error:
-        raise click.ClickException(f"{key!r} is a value; print it: hearth kvs get {key}") from error
-    except OSError as error:
-        reason = "the namespace does not exist" if error.errno == errno.ENOTSUP else error.strerror
-        raise click.ClickException(f"key {key!r}: {reason}") from error
+    return bus.explaining(f"key {key!r}", _told(key))
 
 
 def _json_value(value: Any) -> Any:
@@ -66,12 +54,12 @@ def _json_value(value: Any) -> Any:
 @kvs.command("get", epilog="Example: hearth kvs get run.name")
 @click.argument("key")
 @namespace_option
-@uri_option
+@bus_uri_option
 @json_option
 def get(key: str, namespace: str | None, uri: str | None, as_json: bool) -> None:
     """Print a value: its bytes and a line feed, with --json what they mean."""
-    with _connect(uri) as handle, _about(key):
-        found = look_up(handle, key, namespace)
+    with open_bus(uri) as bus, _about(bus, key):
+        found = look_up(bus.handle, key, namespace)
     if as_json:
         print_json(_json_value(decode_value(found)))
     else:
@@ -82,21 +70,21 @@ def get(key: str, namespace: str | None, uri: str | None, as_json: bool) -> None
 @kvs.command("put", epilog="Example: hearth kvs put run.name=census 'run.limits={\"files\": 100}'")
 @click.argument("pairs", metavar="KEY=VALUE...", nargs=-1, required=True)
 @namespace_option
-@uri_option
+@bus_uri_option
 @json_option
 def put(pairs: tuple[str, ...], namespace: str | None, uri: str | None, as_json: bool) -> None:
     """Store values, all or none, as the text that they are; JSON is read back as what it means.
 
     With --json the root of the tree that this made is printed.
     """
-    with _connect(uri) as handle:
+    with open_bus(uri) as bus:
         for pair in pairs:
             key, equals, value = pair.partition("=")
             if not key or not equals:
                 raise click.UsageError(f"{pair!r} is no KEY=VALUE")
-            flux.kvs.put(handle, key, value, raw=True)
-        with _about(" ".join(pair.partition("=")[0] for pair in pairs)):
-            root = flux.kvs.commit_async(handle, namespace=namespace).get()
+            flux.kvs.put(bus.handle, key, value, raw=True)
+        with _about(bus, " ".join(pair.partition("=")[0] for pair in pairs)):
+            root = flux.kvs.commit_async(bus.handle, namespace=namespace).get()
     if as_json:
         print_json(root)
 
@@ -104,15 +92,15 @@ def put(pairs: tuple[str, ...], namespace: str | None, uri: str | None, as_json:
 @kvs.command("ls", epilog="Example: hearth kvs ls run")
 @click.argument("key", default=".")
 @namespace_option
-@uri_option
+@bus_uri_option
 @json_option
 def ls(key: str, namespace: str | None, uri: str | None, as_json: bool) -> None:
     """Print the names in a directory, by default the root; directories have a dot behind them.
 
     With --json each is an object with name and type: val, valref (a long value), dirref or symlink.
     """
-    with _connect(uri) as handle, _about(key):
-        entries = look_up(handle, key, namespace, FLUX_KVS_READDIR)["data"]
+    with open_bus(uri) as bus, _about(bus, key):
+        entries = look_up(bus.handle, key, namespace, FLUX_KVS_READDIR)["data"]
     if as_json:
         print_json_list({"name": name, "type": entry["type"]} for name, entry in entries.items())
     else:
@@ -123,20 +111,20 @@ def ls(key: str, namespace: str | None, uri: str | None, as_json: bool) -> None:
 @kvs.command("rm", epilog="Example: hearth kvs rm run")
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @namespace_option
-@uri_option
+@bus_uri_option
 @json_option
 def rm(keys: tuple[str, ...], namespace: str | None, uri: str | None, as_json: bool) -> None:
     """Remove keys and all below them, all or none. A missing one is an error.
 
     With --json the root of the tree that this made is printed.
     """
-    with _connect(uri) as handle:
+    with open_bus(uri) as bus:
         for key in keys:
-            with _about(key):
-                look_up(handle, key, namespace, FLUX_KVS_TREEOBJ)
-            flux.kvs.put_unlink(handle, key)
-        with _about(" ".join(keys)):
-            root = flux.kvs.commit_async(handle, namespace=namespace).get()
+            with _about(bus, key):
+                look_up(bus.handle, key, namespace, FLUX_KVS_TREEOBJ)
+            flux.kvs.put_unlink(bus.handle, key)
+        with _about(bus, " ".join(keys)):
+            root = flux.kvs.commit_async(bus.handle, namespace=namespace).get()
     if as_json:
         print_json(root)
 
@@ -148,7 +136,7 @@ def rm(keys: tuple[str, ...], namespace: str | None, uri: str | None, as_json: b
 @click.option("-u", "--uniq", is_flag=True, help="Only values that differ from the last one.")
 @click.option("-f", "--full", is_flag=True, help="Notice what happens to the directories above.")
 @namespace_option
-@uri_option
+@bus_uri_option
 @json_option
 def watch(
     key: str,
@@ -161,8 +149,8 @@ def watch(
     as_json: bool,
 ) -> None:
     """Print a value now and whenever it is written, each on a line, until Ctrl-C or the key is removed."""
-    with _connect(uri) as handle, _about(key):
-        values = flux.kvs.kvs_watch_async(handle, key, namespace, waitcreate, uniq, full)
+    with open_bus(uri) as bus, _about(bus, key):
+        values = flux.kvs.kvs_watch_async(bus.handle, key, namespace, waitcreate, uniq, full)
         for _ in itertools.repeat(None) if count is None else itertools.repeat(None, count):
             value = values.get()
             print_json(_json_value(value)) if as_json else click.echo(_line(value))
