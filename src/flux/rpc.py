@@ -61,10 +61,14 @@ class RPC(Future):
         elif flags & FLUX_RPC_STREAMING:
             message_flags |= FLUX_MSGFLAG_STREAMING
         session, answers.tag = flux_handle.link.request(
-            topic_text(topic), payload_frame(payload), asked, nodeid, message_flags
+            topic_text(topic),
+            payload_frame(payload),
+            asked,
+            nodeid,
+            message_flags,
+            at_once=flux_handle.writes_at_once(),
         )
         self._share(flux_handle, session, answers)
-        flux_handle.flush_when_due()
 
     def get(self) -> Any:
         """Wait for the answer and return its JSON, None without payload; raises as Future.get does.

@@ -47,7 +47,7 @@ def test_the_page_lists_every_c_name_and_nothing_else() -> None:
     assert set(re.findall(r"`(\w+)`", listed)) == set(c_names._METHODS)
 
 
-INNER = {"calls", "calling_aside", "dispatcher", "flush_when_due"}
+INNER = {"calls", "calling_aside", "dispatcher", "writes_at_once"}
 """What futures and watchers use of their handle."""
 
 

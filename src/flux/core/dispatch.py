@@ -129,4 +129,4 @@ class Dispatcher(FutureCalls):
             return
         text_bytes = text.encode("utf-8", "surrogateescape")[:_TEXT_MAX]
         with contextlib.suppress(BrokenPipeError):
-            self._link.send(wire.response_to(packet, payload_frame(text_bytes), errnum))
+            self._link.send(wire.response_to(packet, payload_frame(text_bytes), errnum), at_once=False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flux import packet as wire
 from flux.broker_requests import PUBLISHER, publish_request
 from flux.constants import FLUX_MSGTYPE_EVENT, FLUX_O_TEST_NOSUB
 from flux.core.messaging import Messaging
 from flux.message import Message
-from flux.util import topic_text
+from flux.util import payload_frame, topic_text
 
 if TYPE_CHECKING:
     from flux.rpc import RPC
@@ -26,7 +27,7 @@ class EventMethods(Messaging):
 
     def event_send(self, topic: str | bytes, payload: Any = None) -> int:
         """Send an event; returns 0, before the broker has published it."""
-        return self.send(self.event_create(topic, payload))
+        return self._send(wire.event(topic_text(topic), payload_frame(payload)))
 
     def event_publish(self, topic: str | bytes, flags: int, json_str: str | bytes | None) -> RPC:
         """Have the broker publish an event; the answer, once it has, is {"seq": its number}.

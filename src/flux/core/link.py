@@ -43,11 +43,12 @@ class Link(Connection):
     """Moves the bytes of a connection, for all threads of the process that opened it."""
 
     def request(
-        self, topic: str, payload: bytes | None, answers: Answers | None, nodeid: int, flags: int
+        self, topic: str, payload: bytes | None, answers: Answers | None, nodeid: int, flags: int, *, at_once: bool
     ) -> tuple[Session, int]:
-        """Queue a request, see Session.request; where it waits for the answer, and its matchtag.
+        """Send a request, see Session.request; where it waits for the answer, and its matchtag.
 
-        Raises OSError (EINVAL) when closed or after a fork, BrokenPipeError when lost.
+        at_once: write it before the call returns, else it is queued for the next `flush`. Raises OSError
+        (EINVAL) when closed or after a fork, BrokenPipeError when lost.
         """
         receiver: Receiver | None = answers
         if self._reconnecting is not None:
@@ -56,15 +57,24 @@ class Link(Connection):
         with self.lock:
             if self._refusal is not None:
                 self.check_usable()
-            return self.session, self.session.request(topic, payload, receiver, nodeid=nodeid, flags=flags)
+            session = self.session
+            tag = session.request(topic, payload, receiver, nodeid=nodeid, flags=flags)
+            is_done = not at_once or self._write()
+        if not is_done:
+            self.flush()
+        return session, tag
 
-    def send(self, packet: Packet) -> None:
-        """Queue any message; raises as `request` does."""
+    def send(self, packet: Packet, *, at_once: bool) -> None:
+        """Send any message; at_once and errors as for `request`."""
         if self._reconnecting is not None:
             self._notice_loss()
         with self.lock:
-            self.check_usable()
+            if self._refusal is not None:
+                self.check_usable()
             self.session.send(packet)
+            is_done = not at_once or self._write()
+        if not is_done:
+            self.flush()
 
     def _notice_loss(self) -> None:
         """Find a connection lost before something is sent in vain."""
@@ -94,6 +104,17 @@ class Link(Connection):
             self._wait_for_room()
             if self.lost is not None:
                 raise named_error(errno.EPIPE)
+
+    def _write(self) -> bool:
+        """Write what the stream takes now, under the lock; whether nothing is left. `flush` meets an error again."""
+        data = self._unsent or self.session.bytes_to_send()
+        self._unsent = data
+        try:
+            sent = self.stream.send(data, socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        self._unsent = b"" if sent == len(data) else memoryview(data)[sent:]
+        return not self._unsent
 
     def _flush_to_wait(self) -> None:
         """Write what is queued before a wait, which will find a peer that is gone by itself."""
@@ -205,7 +226,8 @@ class Link(Connection):
 
     def _take_matching(self, matches: Callable[[Packet], bool]) -> Packet | None:
         with self.lock:
-            self.check_usable()
+            if self._refusal is not None:
+                self.check_usable()
             packet = self.inbox.take_matching(matches)
             if packet is None:
                 self.check_readable()

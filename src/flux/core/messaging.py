@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import select
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from flux.rpc import RPC
 from flux.util import payload_frame, topic_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from flux.core.calls import FutureCalls
     from flux.core.link import Link
@@ -85,17 +86,14 @@ class Messaging:
             else:
                 self._asides[me] = outer
 
-    def flush_when_due(self) -> None:
-        """Send what is queued: now, or at the end of the turn in the thread that runs the reactor.
-
-        Raises BrokenPipeError when the peer is gone.
-        """
+    def writes_at_once(self) -> bool:
+        """Whether a message is to be written now; the thread that runs the reactor writes at the end of a turn."""
         if self._dispatcher is not None and self._dispatcher.reactor.runs_here:
             self._deferred += 1
             if self._deferred < _DEFERRED_MAX:
-                return
+                return False
         self._deferred = 0
-        self.link.flush()
+        return True
 
     def rpc(self, topic: str | bytes, payload: Any = None, nodeid: int = FLUX_NODEID_ANY, flags: int = 0) -> RPC:
         """Send a request; the RPC is the future of its answer. See there for payload, flags and errors."""
@@ -115,14 +113,15 @@ class Messaging:
         flags: 0 or FLUX_O_NONBLOCK, else OSError (EINVAL); with NONBLOCK, BlockingIOError when the
         connection takes nothing now. Raises BrokenPipeError when it is lost.
         """
-        packet = _packet_of(message)
+        return self._send(_packet_of(message), flags)
+
+    def _send(self, packet: wire.Packet, flags: int = 0) -> int:
         flags |= self.flags & FLUX_O_NONBLOCK
         if flags & ~FLUX_O_NONBLOCK:
             raise named_error(errno.EINVAL)
         if flags and not self.link.ready_events() & select.POLLOUT:
             raise named_error(errno.EAGAIN)
-        self.link.send(packet)
-        self.flush_when_due()
+        self.link.send(packet, at_once=self.writes_at_once())
         return 0
 
     def recv(
@@ -140,13 +139,7 @@ class Messaging:
         """
         if flags & ~FLUX_O_NONBLOCK:
             raise named_error(errno.EINVAL)
-        matches_topic = topic_matcher("" if topic_glob is None else topic_text(topic_glob))
-
-        def matches(packet: wire.Packet) -> bool:
-            if not packet.type & type_mask or not matches_topic(packet.topic):
-                return False
-            return not match_tag or (packet.aux2 == match_tag and not packet.routes)
-
+        matches = _matcher(type_mask, match_tag, "" if topic_glob is None else topic_text(topic_glob))
         may_wait = not (flags | self.flags) & FLUX_O_NONBLOCK
         packet = self.link.receive(matches, may_wait=may_wait)
         if packet is None:
@@ -173,8 +166,7 @@ class Messaging:
 
     def _respond(self, asked: wire.Packet, payload: bytes | None, errnum: int) -> int:
         if not asked.flags & FLUX_MSGFLAG_NORESPONSE:
-            self.link.send(wire.response_to(asked, payload, errnum))
-            self.flush_when_due()
+            self.link.send(wire.response_to(asked, payload, errnum), at_once=self.writes_at_once())
         return 0
 
     def pollfd(self) -> int:
@@ -199,6 +191,19 @@ class Messaging:
     def matchtag_avail(self) -> int:
         """How many tags are free in the pool, which grows when it runs out; for finding leaked futures."""
         return self.link.session.tags_available
+
+
+@functools.lru_cache(maxsize=256)
+def _matcher(type_mask: int, match_tag: int, topic_glob: str) -> Callable[[wire.Packet], bool]:
+    """A test for messages, as `recv` wants them."""
+    matches_topic = topic_matcher(topic_glob)
+
+    def matches(packet: wire.Packet) -> bool:
+        if not packet.type & type_mask or not matches_topic(packet.topic):
+            return False
+        return not match_tag or (packet.aux2 == match_tag and not packet.routes)
+
+    return matches
 
 
 def _packet_of(message: Message) -> wire.Packet:

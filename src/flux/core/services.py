@@ -86,5 +86,6 @@ class ServiceMethods(Messaging):
         """
         for line in log_lines(level, fstring):
             record = log_header(level, self.get_rank()) + line
-            self.link.send(wire.request("log.append", record, matchtag=FLUX_MATCHTAG_NONE))
-        self.flush_when_due()
+            self.link.send(
+                wire.request("log.append", record, matchtag=FLUX_MATCHTAG_NONE), at_once=self.writes_at_once()
+            )
