@@ -237,7 +237,9 @@ def decode_body(body: Buffer, start: int = 0, end: int | None = None) -> Packet:
         size = body[at]
         if at >= last or size == _LONG:
             return _decode_unusual(body, start, end)
-        topic = _text(body, at + 1, at + 1 + size)
+        topic = str(body[at + 1 : at + 1 + size], "utf-8", "surrogateescape")
+        if "\0" in topic:
+            topic = _up_to_nul(topic)
         at += 1 + size
     if flags & FLUX_MSGFLAG_PAYLOAD:
         if at >= last:
@@ -254,10 +256,9 @@ def decode_body(body: Buffer, start: int = 0, end: int | None = None) -> Packet:
     return Packet(kind, flags, userid, rolemask, aux1, aux2, routes, topic, payload)
 
 
-def _text(body: Buffer, start: int, end: int) -> str:
-    """A topic; the C library ends it at the first NUL."""
-    text = str(body[start:end], "utf-8", "surrogateescape")
-    return text if "\0" not in text else text[: text.index("\0")]
+def _up_to_nul(topic: str) -> str:
+    """What the C library takes for the topic."""
+    return topic.partition("\0")[0]
 
 
 def _decode_unusual(body: Buffer, start: int, end: int) -> Packet:
@@ -288,7 +289,8 @@ def _decode_unusual(body: Buffer, start: int, end: int) -> Packet:
                 break
             packet.routes.append(str(body[low:high], "utf-8", "surrogateescape"))
     if flags & FLUX_MSGFLAG_TOPIC:
-        packet.topic = _text(body, *_next_frame(frames, "topic frame"))
+        low, high = _next_frame(frames, "topic frame")
+        packet.topic = _up_to_nul(str(body[low:high], "utf-8", "surrogateescape"))
     if flags & FLUX_MSGFLAG_PAYLOAD:
         low, high = _next_frame(frames, "payload frame")
         packet.payload = bytes(body[low:high])

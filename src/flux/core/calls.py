@@ -137,10 +137,9 @@ class FutureCalls(Source):
 
     def dispatch(self) -> None:
         """Call the futures that are due; a lost connection stops the reactor after the last."""
-        if not self._is_wanted():
-            return
-        self._call_due()
-        if self._link.lost and self._is_drained():
+        if self._due:
+            self._call_due()
+        if self._link.lost is not None and self._is_wanted() and self._is_drained():
             self.reactor.stop_error()
 
     def flush(self) -> None:

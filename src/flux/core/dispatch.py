@@ -75,13 +75,13 @@ class Dispatcher(FutureCalls):
         self._running -= 1
 
     def _is_wanted(self) -> bool:
-        return bool(self._running) or super()._is_wanted()
+        return self._running > 0 or super()._is_wanted()
 
     # What the reactor asks of its source
 
     def has_work(self) -> bool:
         """Whether a message, a future's callback, or the end of the connection is to be handled."""
-        return super().has_work() or (bool(self._link.inbox) and self._is_wanted())
+        return bool(self._link.inbox and self._is_wanted()) or super().has_work()
 
     def dispatch(self) -> None:
         """Handle one message and the futures that are due; a lost connection stops the reactor after the last."""
@@ -115,7 +115,7 @@ class Dispatcher(FutureCalls):
     def _taker(self, packet: wire.Packet) -> MessageWatcher | None:
         if packet.type == FLUX_MSGTYPE_REQUEST:
             exact = self._exact.get(packet.topic or "")
-            if exact and exact[-1].is_active and exact[-1].matches(packet):
+            if exact and exact[-1].is_active and exact[-1].matches_tag(packet):
                 return exact[-1]
         running = (watcher for watcher in reversed(self._others) if watcher.is_active)
         return next((watcher for watcher in running if watcher.matches(packet)), None)

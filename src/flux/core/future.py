@@ -182,13 +182,15 @@ class Future:
         if self._then is not None and not self._then.has_run:
             raise OSError(errno.EEXIST, "then callback already exists for this future")
         calls = self._home().calls
+        answers = self._answers
         with self._lock():
             self._detach()
             self._then = _Then(calls, callback, args, kwargs, timeout)
-            self._answers.listeners += (self._result_arrived,)
-            for _ in self._answers.results:
+            answers.listeners += (self._result_arrived,)
+            for _ in answers.results:
                 self._result_arrived()
-            self._start_timer()
+            if timeout >= 0:
+                self._start_timer()
             self._keep_alive()
         self._begin()
         return self

@@ -67,8 +67,10 @@ class MessageWatcher(Watcher):
 
     def matches(self, packet: Packet) -> bool:
         """Whether type, matchtag and topic are those watched for."""
-        if not packet.type & self.type_mask or not self._matches_topic(packet.topic):
-            return False
+        return bool(packet.type & self.type_mask and self._matches_topic(packet.topic) and self.matches_tag(packet))
+
+    def matches_tag(self, packet: Packet) -> bool:
+        """Whether it is the answer watched for, or any message is."""
         return not self.match_tag or (packet.aux2 == self.match_tag and not packet.routes)
 
     def lets_in(self, packet: Packet) -> bool:

@@ -131,7 +131,7 @@ class Reactor:
 
     def wake_elsewhere(self) -> None:
         """Have another thread that runs it look again; this one will anyway."""
-        if self.runs_elsewhere:
+        if self._thread and self._thread != get_ident():
             self.wake()
 
     def hold(self, references: int = 1) -> None:
