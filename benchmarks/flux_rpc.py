@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 DATA = "x" * 100
 LARGE = bytes(1 << 20)
 LARGE_CALLS = 50
-IN_FLIGHT = 256
+IN_FLIGHT = 1024
 
 
 class Options(argparse.Namespace):
