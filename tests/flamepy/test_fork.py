@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 import threading
-import traceback
-import warnings
 from typing import TYPE_CHECKING
 
 import flamepy
 from flamepy import FlameErrorCode
 from tests.conftest import DEADLINE_S, actor_session, expect_refusal
+from tests.forking import in_a_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.conftest import Daemon, Gate, Place
-
-
-def in_a_child(function: Callable[[], object]) -> int:
-    """The exit status of a forked child that ran the function: 0 if it raised nothing."""
-    with warnings.catch_warnings():
-        # From Python 3.12 on: forking with threads is what this is about.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        signal.alarm(int(DEADLINE_S))  # a child that hangs would outlive the test run
-        try:
-            function()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_the_child_is_told_that_the_connection_is_the_parent_s(session: flamepy.Session) -> None:

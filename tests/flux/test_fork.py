@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import threading
-import traceback
 import warnings
 from typing import TYPE_CHECKING
 
@@ -16,28 +14,12 @@ import flux
 from flux import packet as wire
 from flux.message import Message
 from tests.conftest import DEADLINE_S, wait_until
+from tests.forking import in_a_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.flux.conftest import Peer
-
-
-def in_a_child(function: Callable[[], object]) -> int:
-    """The exit status of a forked child that ran the function: 0 if it raised nothing."""
-    with warnings.catch_warnings():
-        # From Python 3.12 on: forking with threads is what this is about.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        signal.alarm(int(DEADLINE_S))  # a child that hangs would outlive the test run
-        try:
-            function()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def expect_refusals(*uses: Callable[[], object]) -> None:

@@ -54,10 +54,7 @@ def run_all(*works: Callable[[], object]) -> None:
 
 def wait_until_followed(handle: flux.Flux, followers: int = 1) -> None:
     """So many threads wait while another one reads."""
-    deadline = time.monotonic() + DEADLINE_S
-    while len(handle.link.readers._followers) < followers:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_until(lambda: len(handle.link.readers._followers) >= followers, "enough threads follow")
 
 
 @contextmanager
@@ -163,9 +160,7 @@ def test_so_it_is_while_one_thread_runs_the_reactor(shared: flux.Flux, echo: str
         )
         for _ in range(4 * ROUNDS):
             assert called.acquire(timeout=DEADLINE_S)
-        deadline = time.monotonic() + DEADLINE_S
-        while seen.total() < 2 * len(marks) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_until(lambda: seen.total() >= 2 * len(marks), "every event was seen twice")
     assert set(answers.values()) == {1}
     assert seen == Counter(dict.fromkeys(marks, 2))
 
@@ -208,12 +203,10 @@ def test_a_message_for_the_reactor_wakes_it_while_another_thread_reads(handle: f
     asked = peer.read()
     waiter = threading.Thread(target=rpc.get)
     waiter.start()
-    while not handle.link.readers.is_led:
-        time.sleep(0.001)
+    wait_until(lambda: handle.link.readers.is_led, "somebody reads")
     woken = threading.Event()
     with handle.msg_watcher_create(lambda *_: woken.set()), reactor_of(handle):
-        while not handle.link.readers._sleepers:
-            time.sleep(0.001)
+        wait_until(lambda: handle.link.readers._sleepers, "the reactor sleeps")
         event = wire.event("e")
         event.rolemask = 1
         peer.send(event)
@@ -256,8 +249,7 @@ def test_then_from_another_thread_wakes_the_reactor(handle: flux.Flux, peer: Pee
 
 def test_a_reactor_belongs_to_the_thread_that_runs_it(handle: flux.Flux) -> None:
     with reactor_of(handle):
-        while not handle.get_reactor().is_running:
-            time.sleep(0.001)
+        wait_until(lambda: handle.get_reactor().is_running, "the reactor runs")
         with pytest.raises(OSError, match="run by another thread, to which"):
             handle.reactor_run()
 
@@ -273,8 +265,7 @@ def test_a_time_limit_ends_one_wait_and_hands_the_reading_on(handle: flux.Flux, 
 
     leader = threading.Thread(target=give_up)
     leader.start()
-    while not handle.link.readers.is_led:
-        time.sleep(0.001)
+    wait_until(lambda: handle.link.readers.is_led, "somebody reads")
     assert second.get() == 2
     leader.join(DEADLINE_S)
     peer.answer(asked[0], b"1\0")
@@ -288,8 +279,7 @@ def test_a_follower_keeps_its_time_limit(handle: flux.Flux) -> None:
 
     leader = threading.Thread(target=lead, daemon=True)
     leader.start()
-    while not handle.link.readers.is_led:
-        time.sleep(0.001)
+    wait_until(lambda: handle.link.readers.is_led, "somebody reads")
     with pytest.raises(TimeoutError):
         handle.rpc("s.m").wait_for(0.05)
     handle.__exit__()
@@ -307,8 +297,7 @@ def test_ctrl_c_in_the_main_thread_hands_the_reading_on(handle: flux.Flux, peer:
 
     def interrupt() -> None:
         if leads:
-            while not handle.link.readers.is_led:
-                time.sleep(0.001)
+            wait_until(lambda: handle.link.readers.is_led, "somebody reads")
             other.start()
         wait_until_followed(handle)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
@@ -317,8 +306,7 @@ def test_ctrl_c_in_the_main_thread_hands_the_reading_on(handle: flux.Flux, peer:
     killer = threading.Thread(target=interrupt)
     if not leads:
         other.start()
-        while not handle.link.readers.is_led:
-            time.sleep(0.001)
+        wait_until(lambda: handle.link.readers.is_led, "somebody reads")
     killer.start()
     with pytest.raises(KeyboardInterrupt):
         mine.get()
