@@ -18,6 +18,7 @@ import flux
 from flux import packet as wire
 from flux.constants import FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_REQUEST, FLUX_RPC_STREAMING
 from flux.future import FutureExt, WaitAllFuture
+from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
