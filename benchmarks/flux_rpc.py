@@ -2,7 +2,8 @@
 """How soon does a service answer over the bus, how many requests and events pass a second, how fast are large ones?
 
 A request goes client, broker, service and back, so one is held against two round trips of a bare pipe;
-requests in flight together and events are held against the rate of single round trips of that pipe.
+requests in flight together and events are held against the rate of single round trips of that pipe, and
+1 MiB requests against the same bytes over that pipe.
 The pipe is measured as the kernel places its ends and with the ends on two cores; the marks hold
 against the second, which is what processes that work at the same time have.
 Run: python benchmarks/flux_rpc.py
@@ -11,6 +12,7 @@ Run: python benchmarks/flux_rpc.py
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -24,6 +26,7 @@ import msgspec
 from peers import Pipe, open_pipe
 
 import flux
+import flux.aio
 from flamepy.core.embedded import Embedded
 from flux.constants import FLUX_MSGTYPE_EVENT
 
@@ -51,8 +54,10 @@ class Round(msgspec.Struct):
     pipe_s: float
     apart_s: float
     pipelined: float
+    gathered: float
     events: float
     large_bytes: float
+    large_pipe_bytes: float
 
 
 def median_s(call: Callable[[], object], calls: int) -> float:
@@ -93,6 +98,15 @@ def pipelined_rate(handle: flux.Flux, calls: int) -> float:
     return calls / (perf_counter() - began)
 
 
+async def gathered_rate(uri: str, calls: int) -> float:
+    """Requests a second of an asyncio handle that gathers IN_FLIGHT of them at a time."""
+    async with flux.aio.Flux(uri) as handle:
+        began = perf_counter()
+        for _ in range(calls // IN_FLIGHT):
+            await asyncio.gather(*(handle.rpc("bench.echo", DATA, answer="text") for _ in range(IN_FLIGHT)))
+        return calls // IN_FLIGHT * IN_FLIGHT / (perf_counter() - began)
+
+
 def event_rate(handle: flux.Flux, events: int) -> float:
     """Events a second from this handle to itself, in batches of IN_FLIGHT."""
     handle.event_subscribe("bench.event")
@@ -115,18 +129,37 @@ def large_rate(handle: flux.Flux) -> float:
     return LARGE_CALLS * len(LARGE) / (perf_counter() - began)
 
 
-def measure(handle: flux.Flux, pipe: Pipe, calls: int) -> Round:
+def large_pipe_rate(pipe: Pipe) -> float:
+    """The same over two trips of the bare pipe each, as the request and its answer go through the broker."""
+    began = perf_counter()
+    for _ in range(LARGE_CALLS):
+        for _ in range(2):
+            pipe.end.send_bytes(LARGE)
+            pipe.end.recv_bytes()
+    return LARGE_CALLS * len(LARGE) / (perf_counter() - began)
+
+
+def measure(handle: flux.Flux, uri: str, pipe: Pipe, calls: int) -> Round:
     """One round of everything, rivals side by side."""
     rpc_s = median_s(lambda: handle.rpc("bench.echo", DATA).get_str(), calls // 10)
     pipe_s = median_s(lambda: trip(pipe), calls // 10)
     with pipe.on_two_cores():
         apart_s = median_s(lambda: trip(pipe), calls // 10)
-    return Round(rpc_s, pipe_s, apart_s, pipelined_rate(handle, calls), event_rate(handle, calls), large_rate(handle))
+    return Round(
+        rpc_s,
+        pipe_s,
+        apart_s,
+        pipelined_rate(handle, calls),
+        asyncio.run(gathered_rate(uri, calls)),
+        event_rate(handle, calls),
+        large_rate(handle),
+        large_pipe_rate(pipe),
+    )
 
 
 @contextlib.contextmanager
-def open_service() -> Iterator[flux.Flux]:
-    """A handle to a private instance with the echo service on it."""
+def open_service() -> Iterator[tuple[flux.Flux, str]]:
+    """A handle to a private instance with the echo service on it, and its URI."""
     instance = Embedded()
     service = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("rpc_service.py"))],
@@ -137,7 +170,7 @@ def open_service() -> Iterator[flux.Flux]:
         assert service.stdout is not None
         assert service.stdout.readline() == b"serving\n"
         with flux.Flux(instance.uri) as handle:
-            yield handle
+            yield handle, instance.uri
     finally:
         service.kill()
         service.communicate()
@@ -155,9 +188,13 @@ def figures(rounds: list[Round]) -> list[bench.Figure]:
         figure("rpc : two pipe trips, two cores", "x", [one.rpc_s / one.apart_s / 2 for one in rounds], at_most=1.6),
         figure("pipelined", "requests/s", [one.pipelined for one in rounds]),
         figure("pipelined : pipe, two cores", "x", [one.pipelined * one.apart_s for one in rounds], at_least=5),
+        figure("gathered by flux.aio", "requests/s", [one.gathered for one in rounds]),
+        figure("gathered : pipe, two cores", "x", [one.gathered * one.apart_s for one in rounds]),
         figure("events to itself", "events/s", [one.events for one in rounds]),
         figure("events : pipe, two cores", "x", [one.events * one.apart_s for one in rounds], at_least=8),
         figure("1 MiB requests", "MiB/s", [one.large_bytes / 2**20 for one in rounds]),
+        figure("1 MiB over two pipe trips", "MiB/s", [one.large_pipe_bytes / 2**20 for one in rounds]),
+        figure("1 MiB requests : two pipe trips", "x", [one.large_bytes / one.large_pipe_bytes for one in rounds]),
     ]
 
 
@@ -171,8 +208,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=default, metavar="PATH", help="where the figures go")
     options = parser.parse_args(namespace=Options())
     setting = bench.setting(calls=options.calls, rounds=options.rounds, in_flight=IN_FLIGHT)
-    with open_service() as handle, open_pipe() as pipe:
-        rounds = [measure(handle, pipe, options.calls) for _ in range(options.rounds + 1)][1:]
+    with open_service() as (handle, uri), open_pipe() as pipe:
+        rounds = [measure(handle, uri, pipe, options.calls) for _ in range(options.rounds + 1)][1:]
     report = bench.Report(question, setting, figures(rounds))
     bench.print_report(report)
     bench.write_json(report, options.json)
