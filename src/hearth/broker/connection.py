@@ -15,6 +15,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from flux.packet import Cutter, ProtocolError, decode_body
+from hearth.broker.holds import Holds
 from hearth.broker.passage import Passage
 from hearth.broker.router import Port, Router
 
@@ -70,13 +71,8 @@ class Connection(Port):
         self._queued = 0
         self._sent = 0
         self._received = 0
-        self._is_stalled = False
-        """Whether it has taken nothing for a while although much waits for it."""
-        self._held: set[Connection] = set()
-        """Peers that are not read until we have drained."""
+        self._holds = Holds(self._pause, self._resume)
         self._when_drained: list[Callable[[], None]] = []
-        self._holds = 0
-        """How many reasons there are not to read from this peer."""
         self._writer_added = False
         self._is_deaf = False
         """Whether it is sent nothing any more: it has ended, or will at the end of the batch."""
@@ -94,7 +90,7 @@ class Connection(Port):
         Of a peer that hung up with answers unread, uvloop tells once, and never again.
         """
         for _ in range(_READS_MAX):
-            if self._holds or not self._read():
+            if self._holds.is_held or not self._read():
                 return
             self._broker.settle()
         self._loop.call_soon(self._on_readable)
@@ -126,7 +122,7 @@ class Connection(Port):
         self._loop.remove_writer(self._stream)
         self._writer_added = False
         self._loop.remove_reader(self._stream)
-        if not self._holds:
+        if not self._holds.is_held:
             self._loop.add_reader(self._stream, self._on_readable)
             self._on_readable()
 
@@ -143,23 +139,18 @@ class Connection(Port):
         except ProtocolError as error:
             self.close(str(error))
 
-    def hold(self) -> None:
-        """One more reason not to read from this peer."""
-        self._holds += 1
-        if self._holds == 1 and not self.is_closed:
+    def _pause(self) -> None:
+        if not self.is_closed:
             self._loop.remove_reader(self._stream)
 
-    def release(self) -> None:
-        """One reason less."""
-        self._holds -= 1
-        if self._holds == 0 and not self.is_closed:
+    def _resume(self) -> None:
+        if not self.is_closed:
             self._loop.add_reader(self._stream, self._on_readable)
 
     def wait_for(self, congested: Port) -> None:
         """Read no more from this peer until the congested one has drained."""
-        if isinstance(congested, Connection) and congested is not self and self not in congested._held:
-            congested._held.add(self)
-            self.hold()
+        if isinstance(congested, Connection) and congested is not self:
+            self._holds.wait_for(congested._holds)
 
     def when_drained(self, call: Callable[[], None]) -> None:
         """Call once when the queue is below the soft mark again; never if the connection ends first."""
@@ -210,7 +201,7 @@ class Connection(Port):
             self._broker.settle_later(self)
         self._queue.append(data)
         self._queued += len(data)
-        if self._queued > SOFT_MARK_BYTES and not self._is_stalled and self not in self._held:
+        if self._queued > SOFT_MARK_BYTES and not self._holds.is_stalled and not self._holds.waits_for(self._holds):
             self._hold_back()
 
     def _hold_back(self) -> None:
@@ -219,17 +210,14 @@ class Connection(Port):
         One that blocks in writing, and reads only afterwards, would otherwise never read: it is served on,
         up to the hard mark.
         """
-        self._held.add(self)
-        self.hold()
+        self._holds.wait_for(self._holds)
         self._loop.call_later(_STALLED_S, self._look_for_progress, self._sent)
 
     def _look_for_progress(self, sent_before: int) -> None:
-        if self.is_closed or self not in self._held:
+        if self.is_closed or not self._holds.waits_for(self._holds):
             return
         if self._sent == sent_before:
-            self._is_stalled = True
-            self._held.discard(self)
-            self.release()
+            self._holds.stall()
         else:
             self._loop.call_later(_STALLED_S, self._look_for_progress, self._sent)
 
@@ -271,14 +259,12 @@ class Connection(Port):
                 log.warning("%r: write failed: %s", self, error)
             self._drop(self._queued)
             self._loop.call_soon(self._on_lost_reader)
-        if not self.is_congested and (self._held or self._when_drained):
+        if (self._holds.is_waited_for or self._when_drained) and not self.is_congested:
             self._drained()
 
     def _drained(self) -> None:
         """There is room again: let those go on who waited for it."""
-        held, self._held = self._held, set()
-        for peer in held:
-            peer.release()
+        self._holds.let_go()
         calls, self._when_drained = self._when_drained, []
         for call in calls:
             call()
@@ -287,7 +273,7 @@ class Connection(Port):
         """Take the first bytes off the queue; the rest keeps its place."""
         self._queued -= sent
         self._sent += sent
-        self._is_stalled = False
+        self._holds.is_stalled = False
         queue = self._queue
         whole = 0
         while sent and sent >= len(queue[whole]):
@@ -313,9 +299,6 @@ class Connection(Port):
         self._is_deaf = True
         self._queue.clear()
         self._queued = 0
-        for peer in self._held:
-            if peer is not self:
-                peer.release()
-        self._held.clear()
+        self._holds.forget()
         self._when_drained.clear()
         self._broker.on_closed(self)
