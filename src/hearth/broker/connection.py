@@ -33,7 +33,8 @@ SOFT_MARK_BYTES = 8 << 20
 HARD_MARK_BYTES = 64 << 20
 """A reader who is slow for a while (20 MB of events have been seen) is served; one who never reads is cut."""
 
-_READS_MAX = 8  # in one go, then it is the turn of others
+_TURN_READS, _TURN_MESSAGES = 8, 256  # in one go, whichever comes first; then it is the turn of others
+_SMALL_READ_BYTES = 64 << 10
 _JOIN_MAX_BYTES = 128 << 10  # joining small messages beats a vector of many; large ones are not worth a copy
 _VECTOR_MAX = 64
 _STALLED_S = 1.0  # without a byte taken: no longer slow, but waiting for us as we for it
@@ -74,6 +75,8 @@ class Connection(Port):
         self._holds = Holds(self._pause, self._resume)
         self._when_drained: list[Callable[[], None]] = []
         self._writer_added = False
+        self._has_next_turn = False
+        """Whether it is read again in the next turn of the loop, whatever the loop tells of it until then."""
         self._is_deaf = False
         """Whether it is sent nothing any more: it has ended, or will at the end of the batch."""
         stream.setblocking(False)
@@ -89,18 +92,28 @@ class Connection(Port):
 
         Of a peer that hung up with answers unread, uvloop tells once, and never again.
         """
-        for _ in range(_READS_MAX):
+        if self._has_next_turn:
+            return
+        turn_ends = self.messages_in + _TURN_MESSAGES
+        for _ in range(_TURN_READS):
             if self._holds.is_held or not self._read():
                 return
             self._broker.settle()
-        self._loop.call_soon(self._on_readable)
+            if self.messages_in >= turn_ends:
+                break
+        self._has_next_turn = True
+        self._loop.call_soon(self._take_next_turn)
+
+    def _take_next_turn(self) -> None:
+        self._has_next_turn = False
+        self._on_readable()
 
     def _read(self) -> bool:
         """Take one read. False when nothing was there."""
         if self.is_closed:
             return False
         try:
-            size = self._stream.recv_into(self._broker.read_buffer)
+            size = self._stream.recv_into(self._buffer_for_read())
         except (BlockingIOError, InterruptedError):
             return False
         except ConnectionResetError:  # it hung up with answers unread
@@ -111,6 +124,11 @@ class Connection(Port):
             self._received += size
             self._take(bytes(self._broker.read_buffer[:size]))
         return True
+
+    def _buffer_for_read(self) -> memoryview:
+        """All of the buffer in the middle of a large message; 64 KiB can be a thousand small ones, which cost more."""
+        buffer = self._broker.read_buffer
+        return buffer if self._cutter.missing > _SMALL_READ_BYTES else buffer[:_SMALL_READ_BYTES]
 
     def _on_lost_reader(self) -> None:
         """Nobody takes what we write. What the peer sent before is still to be read, up to its EOF.
