@@ -243,6 +243,7 @@ class Connection(Port):
         """Write what is queued, as much as the peer takes."""
         if self._is_deaf:
             self.close(None)  # the log has it
+            self._loop.call_soon(self._broker.settle)  # services heard of the end behind the end of their batch
         elif self._queue and not self._writer_added:
             self._write()
             if self._queue:
