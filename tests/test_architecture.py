@@ -40,6 +40,7 @@ PURE = [
     *sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / "hearth/engine").glob("*.py")),
     "hearth/broker/router.py",
     "hearth/broker/passage.py",
+    "hearth/broker/holds.py",
     "hearth/broker/asked.py",
     "hearth/broker/subscriptions.py",
     "hearth/broker/credentials.py",

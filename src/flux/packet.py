@@ -335,6 +335,11 @@ class Cutter:
         self._kept = bytearray()
         self._wanted = HEADER_SIZE
 
+    @property
+    def missing(self) -> int:
+        """How many bytes are wanted, at least, before there is one more body."""
+        return self._wanted - len(self._kept)
+
     def bodies(self, data: Buffer) -> Iterator[tuple[Buffer, int, int]]:
         """Each body that data completes, as (buffer, start, end): valid until the next one is taken.
 

@@ -15,6 +15,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from flux.packet import Cutter, ProtocolError, decode_body
+from hearth.broker.holds import Holds
 from hearth.broker.passage import Passage
 from hearth.broker.router import Port, Router
 
@@ -32,7 +33,8 @@ SOFT_MARK_BYTES = 8 << 20
 HARD_MARK_BYTES = 64 << 20
 """A reader who is slow for a while (20 MB of events have been seen) is served; one who never reads is cut."""
 
-_READS_MAX = 8  # in one go, then it is the turn of others
+_TURN_READS, _TURN_MESSAGES = 8, 256  # in one go, whichever comes first; then it is the turn of others
+_SMALL_READ_BYTES = 64 << 10
 _JOIN_MAX_BYTES = 128 << 10  # joining small messages beats a vector of many; large ones are not worth a copy
 _VECTOR_MAX = 64
 _STALLED_S = 1.0  # without a byte taken: no longer slow, but waiting for us as we for it
@@ -70,14 +72,11 @@ class Connection(Port):
         self._queued = 0
         self._sent = 0
         self._received = 0
-        self._is_stalled = False
-        """Whether it has taken nothing for a while although much waits for it."""
-        self._held: set[Connection] = set()
-        """Peers that are not read until we have drained."""
+        self._holds = Holds(self._pause, self._resume)
         self._when_drained: list[Callable[[], None]] = []
-        self._holds = 0
-        """How many reasons there are not to read from this peer."""
         self._writer_added = False
+        self._has_next_turn = False
+        """Whether it is read again in the next turn of the loop, whatever the loop tells of it until then."""
         self._is_deaf = False
         """Whether it is sent nothing any more: it has ended, or will at the end of the batch."""
         stream.setblocking(False)
@@ -93,18 +92,28 @@ class Connection(Port):
 
         Of a peer that hung up with answers unread, uvloop tells once, and never again.
         """
-        for _ in range(_READS_MAX):
-            if self._holds or not self._read():
+        if self._has_next_turn:
+            return
+        turn_ends = self.messages_in + _TURN_MESSAGES
+        for _ in range(_TURN_READS):
+            if self._holds.is_held or not self._read():
                 return
             self._broker.settle()
-        self._loop.call_soon(self._on_readable)
+            if self.messages_in >= turn_ends:
+                break
+        self._has_next_turn = True
+        self._loop.call_soon(self._take_next_turn)
+
+    def _take_next_turn(self) -> None:
+        self._has_next_turn = False
+        self._on_readable()
 
     def _read(self) -> bool:
         """Take one read. False when nothing was there."""
         if self.is_closed:
             return False
         try:
-            size = self._stream.recv_into(self._broker.read_buffer)
+            size = self._stream.recv_into(self._buffer_for_read())
         except (BlockingIOError, InterruptedError):
             return False
         except ConnectionResetError:  # it hung up with answers unread
@@ -116,6 +125,11 @@ class Connection(Port):
             self._take(bytes(self._broker.read_buffer[:size]))
         return True
 
+    def _buffer_for_read(self) -> memoryview:
+        """All of the buffer in the middle of a large message; 64 KiB can be a thousand small ones, which cost more."""
+        buffer = self._broker.read_buffer
+        return buffer if self._cutter.missing > _SMALL_READ_BYTES else buffer[:_SMALL_READ_BYTES]
+
     def _on_lost_reader(self) -> None:
         """Nobody takes what we write. What the peer sent before is still to be read, up to its EOF.
 
@@ -126,7 +140,7 @@ class Connection(Port):
         self._loop.remove_writer(self._stream)
         self._writer_added = False
         self._loop.remove_reader(self._stream)
-        if not self._holds:
+        if not self._holds.is_held:
             self._loop.add_reader(self._stream, self._on_readable)
             self._on_readable()
 
@@ -143,23 +157,18 @@ class Connection(Port):
         except ProtocolError as error:
             self.close(str(error))
 
-    def hold(self) -> None:
-        """One more reason not to read from this peer."""
-        self._holds += 1
-        if self._holds == 1 and not self.is_closed:
+    def _pause(self) -> None:
+        if not self.is_closed:
             self._loop.remove_reader(self._stream)
 
-    def release(self) -> None:
-        """One reason less."""
-        self._holds -= 1
-        if self._holds == 0 and not self.is_closed:
+    def _resume(self) -> None:
+        if not self.is_closed:
             self._loop.add_reader(self._stream, self._on_readable)
 
     def wait_for(self, congested: Port) -> None:
         """Read no more from this peer until the congested one has drained."""
-        if isinstance(congested, Connection) and congested is not self and self not in congested._held:
-            congested._held.add(self)
-            self.hold()
+        if isinstance(congested, Connection) and congested is not self:
+            self._holds.wait_for(congested._holds)
 
     def when_drained(self, call: Callable[[], None]) -> None:
         """Call once when the queue is below the soft mark again; never if the connection ends first."""
@@ -210,7 +219,7 @@ class Connection(Port):
             self._broker.settle_later(self)
         self._queue.append(data)
         self._queued += len(data)
-        if self._queued > SOFT_MARK_BYTES and not self._is_stalled and self not in self._held:
+        if self._queued > SOFT_MARK_BYTES and not self._holds.is_stalled and not self._holds.waits_for(self._holds):
             self._hold_back()
 
     def _hold_back(self) -> None:
@@ -219,17 +228,14 @@ class Connection(Port):
         One that blocks in writing, and reads only afterwards, would otherwise never read: it is served on,
         up to the hard mark.
         """
-        self._held.add(self)
-        self.hold()
+        self._holds.wait_for(self._holds)
         self._loop.call_later(_STALLED_S, self._look_for_progress, self._sent)
 
     def _look_for_progress(self, sent_before: int) -> None:
-        if self.is_closed or self not in self._held:
+        if self.is_closed or not self._holds.waits_for(self._holds):
             return
         if self._sent == sent_before:
-            self._is_stalled = True
-            self._held.discard(self)
-            self.release()
+            self._holds.stall()
         else:
             self._loop.call_later(_STALLED_S, self._look_for_progress, self._sent)
 
@@ -237,6 +243,7 @@ class Connection(Port):
         """Write what is queued, as much as the peer takes."""
         if self._is_deaf:
             self.close(None)  # the log has it
+            self._loop.call_soon(self._broker.settle)  # services heard of the end behind the end of their batch
         elif self._queue and not self._writer_added:
             self._write()
             if self._queue:
@@ -271,14 +278,12 @@ class Connection(Port):
                 log.warning("%r: write failed: %s", self, error)
             self._drop(self._queued)
             self._loop.call_soon(self._on_lost_reader)
-        if not self.is_congested and (self._held or self._when_drained):
+        if (self._holds.is_waited_for or self._when_drained) and not self.is_congested:
             self._drained()
 
     def _drained(self) -> None:
         """There is room again: let those go on who waited for it."""
-        held, self._held = self._held, set()
-        for peer in held:
-            peer.release()
+        self._holds.let_go()
         calls, self._when_drained = self._when_drained, []
         for call in calls:
             call()
@@ -287,7 +292,7 @@ class Connection(Port):
         """Take the first bytes off the queue; the rest keeps its place."""
         self._queued -= sent
         self._sent += sent
-        self._is_stalled = False
+        self._holds.is_stalled = False
         queue = self._queue
         whole = 0
         while sent and sent >= len(queue[whole]):
@@ -313,9 +318,6 @@ class Connection(Port):
         self._is_deaf = True
         self._queue.clear()
         self._queued = 0
-        for peer in self._held:
-            if peer is not self:
-                peer.release()
-        self._held.clear()
+        self._holds.forget()
         self._when_drained.clear()
         self._broker.on_closed(self)

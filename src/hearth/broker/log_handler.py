@@ -9,6 +9,8 @@ from collections import deque
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from hearth.text import on_one_line
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -50,7 +52,7 @@ class InstanceLogHandler(logging.Handler):
 def _line(record: logging.LogRecord) -> bytes:
     at = datetime.fromtimestamp(record.created, timezone.utc)
     header = f"<{_severity(record.levelno) * 8}>1 {at:%Y-%m-%dT%H:%M:%S.%fZ} 0 {_NAME} {os.getpid()} - - "
-    return (header + record.getMessage().replace("\n", " ")).encode("utf-8", "backslashreplace")
+    return (header + on_one_line(record.getMessage().replace("\n", " "))).encode()
 
 
 def _severity(level: int) -> int:

@@ -7,6 +7,8 @@ import re
 from collections import deque
 from typing import NamedTuple
 
+from hearth.text import on_one_line
+
 __all__ = ["LINES_MAX", "LINE_MAX_BYTES", "SEVERITIES", "LogLine", "LogRing", "parse_line", "severity_of", "text_of"]
 
 LINES_MAX = 1024  # as flux-core, and as the attribute log-ring-size says
@@ -80,7 +82,8 @@ def severity_of(line: bytes) -> int:
 
 
 def text_of(line: bytes) -> str:
-    """A line as people read it: ``python3.err[0]: text``."""
+    """A line as people read it: ``python3.err[0]: text``, one line whatever is in it."""
     parsed = parse_line(line)
-    text = parsed.text.decode(errors="replace")
-    return text if parsed.time is None else f"{parsed.program}.{SEVERITIES[parsed.severity]}[{parsed.rank}]: {text}"
+    text = parsed.text.rstrip(b"\n").decode(errors="replace")
+    shown = text if parsed.time is None else f"{parsed.program}.{SEVERITIES[parsed.severity]}[{parsed.rank}]: {text}"
+    return on_one_line(shown)

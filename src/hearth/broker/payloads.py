@@ -18,6 +18,7 @@ __all__ = [
     "MsgpackPayload",
     "OptionalJson",
     "Payload",
+    "UnreadJson",
     "as_utf8",
     "encode_json",
     "no_payload",
@@ -60,6 +61,22 @@ class OptionalJson(JsonPayload[_T]):
 
     def decode(self, request: Packet) -> _T:  # noqa: D102 as above
         return self._decoder.decode(b"{}") if request.payload is None else super().decode(request)
+
+
+class UnreadJson(JsonPayload[dict[str, msgspec.Raw]]):
+    """A JSON object whose values are looked through and not read, to go out again as they came."""
+
+    def __init__(self) -> None:
+        super().__init__(dict[str, msgspec.Raw])
+
+    def decode(self, request: Packet) -> dict[str, msgspec.Raw]:  # noqa: D102 as above
+        found = super().decode(request)
+        try:
+            for value in found.values():
+                str(value, "utf-8")
+        except UnicodeDecodeError:
+            raise ServiceError(errno.EPROTO) from None
+        return found
 
 
 class MsgpackPayload(Payload[_T]):

@@ -44,7 +44,7 @@ _REMEMBERED_SERVICES_MAX = 4096  # disconnect notices owed by one connection; fa
 _SERVICES_MAX = 1024  # that one connection may register
 _ENOSYS_TEXT_MAX = 63
 _SEEN_MAX = 1024
-_SEEN_TOPIC_MAX = 254  # a method name may be as long as a message; such a one is not worth keeping
+_SEEN_TOPIC_MAX = 254  # bytes; a longer one has no short way, and may be as long as a message
 _TYPE_MAX = FLUX_MSGTYPE_CONTROL
 
 
@@ -239,10 +239,10 @@ class Router:
             raise ServiceError(errno.ENOSYS)
         if not port.credentials.is_owner:
             port.asked.note(packet)
-        elif len(topic) <= _SEEN_TOPIC_MAX:
+        elif len(way := _bytes_of(topic)) <= _SEEN_TOPIC_MAX:
             if len(self.ways) >= _SEEN_MAX:
                 self.ways.clear()
-            self.ways[_bytes_of(topic)] = port
+            self.ways[way] = port
         self._send(port, packet)
         return port
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 import msgspec
 
+from hearth.text import on_one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
@@ -141,9 +143,7 @@ def one_line(value: str | bytes | None) -> str:
             value = value.decode("utf-8")
         except UnicodeDecodeError:
             return f"<{len(value)} bytes>"
-    if value.isprintable():
-        return value
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in value)
+    return on_one_line(value)
 
 
 def short_text(value: str | bytes | None, most: int) -> str:

@@ -18,6 +18,7 @@ import msgspec
 from hearth.broker.credentials import ServiceError
 from hearth.kvs.dirents import decode_entry
 from hearth.kvs.namespaces import Namespace
+from hearth.kvs.objects import ref_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ CREATE TABLE namespace (name TEXT PRIMARY KEY, owner INT, flags INT, sequence IN
 """
 
 
+_SELECT = "SELECT ref, CAST(data AS BLOB) FROM object WHERE kind ="  # damage may have made it a text
 _Row = tuple[str, int, int, int, str]
 """Name, owner, flags, sequence and root of a namespace."""
 
@@ -59,7 +61,7 @@ class Store:
             self._database = sqlite3.connect(path, isolation_level=None)
             self._prepare()
             self._load()
-        except (sqlite3.Error, ServiceError, msgspec.DecodeError) as error:
+        except (sqlite3.Error, ServiceError, UnicodeDecodeError) as error:
             raise OSError(f"{path} cannot be read: {error}; restore it, or move it away to begin anew") from error
 
     def _prepare(self) -> None:
@@ -77,9 +79,7 @@ class Store:
     def _load(self) -> None:
         """Bring back every namespace. What no root leads to any more is not, and the next flush deletes it."""
         content = self._content
-        blobs = [
-            content.blob(data) for (data,) in self._database.execute("SELECT data FROM object WHERE kind = 'blob'")
-        ]
+        blobs = [content.blob(data) for _, data in self._database.execute(f"{_SELECT} 'blob'")]
         directories = _Directories(content, self._database)
         self._written = set(self._database.execute("SELECT name, owner, flags, sequence, root FROM namespace"))
         states = {
@@ -138,7 +138,7 @@ class _Directories:
 
     def __init__(self, content: Content, database: sqlite3.Connection) -> None:
         self._content = content
-        self._data = dict(database.execute("SELECT ref, data FROM object WHERE kind = 'directory'"))
+        self._data = dict(database.execute(f"{_SELECT} 'directory'"))
         self._made: dict[str, Directory] = {}
 
     def load(self, ref: str) -> Directory:
@@ -154,9 +154,14 @@ class _Directories:
         return self._made[ref]
 
     def _make(self, ref: str) -> list[str]:
-        """Make the directory, or tell which ones must be there first."""
+        """Make the directory, or tell which ones must be there first.
+
+        Raises DatabaseError if it is not what was written, for the file has no checksums of its own.
+        """
         if ref not in self._data:
             raise sqlite3.DatabaseError(f"directory {ref} is missing")
+        if ref_of(self._data[ref]) != ref:
+            raise sqlite3.DatabaseError(f"directory {ref} is damaged")
         entries = msgspec.json.decode(self._data[ref])["data"]
         children = [entry["data"][0] for entry in entries.values() if entry["type"] == "dirref"]
         missing = [child for child in children if child not in self._made]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
+import select
 import struct
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -239,6 +241,24 @@ def test_a_guest_announces_no_more_than_a_guests_message(daemon: Daemon, owner: 
         assert owner.is_served()
         grown = (daemon.peak_bytes - before) >> 20
         assert grown < 4 * 16 * 2, "a buffer that grows has as much again in reserve, at most"
+
+
+def test_a_guest_holds_nobody_up_with_a_ping_that_is_slow_to_read(owner: RawClient, guest: RawClient) -> None:
+    numbers = b",".join([b"1." + b"9" * 30 + b"e-300"] * 400_000)
+    guest.say(ask("broker.ping", b'{"pad":[%s]}\0' % numbers))
+    took = []
+    while not is_readable(guest):
+        before = time.monotonic()
+        assert owner.is_served()
+        took.append(time.monotonic() - before)
+    assert max(took) < 0.5
+    answer = guest.hear()
+    assert answer.aux1 == 0
+    assert numbers in (answer.payload or b"")
+
+
+def is_readable(client: RawClient) -> bool:
+    return bool(select.select([client.socket], [], [], 0)[0])
 
 
 def test_streams_of_a_guest_leave_room_to_the_owner(owner: RawClient, guest: RawClient) -> None:

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 import struct
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from flux import packet as wire
 from flux.constants import FLUX_MSGFLAG_NORESPONSE, FLUX_MSGTYPE_CONTROL, FLUX_MSGTYPE_REQUEST, FLUX_MSGTYPE_RESPONSE
 from flux.packet import Packet
-from tests.hearth.broker.daemon import RawClient, running_daemon, wait_until
+from tests.hearth.broker.daemon import WAIT_S, RawClient, running_daemon, wait_until
 from tests.hearth.broker.wire import ask
 
 if TYPE_CHECKING:
@@ -138,6 +140,30 @@ def test_a_hundred_thousand_owed_notices_are_bounded_and_given_quickly(daemon: D
         witness.say(ask("svc.last"))
         assert service.hear().topic == "svc.last", "there were more notices"
     assert slowest_answer_s(witness) < 0.5
+
+
+def test_who_never_stops_asking_leaves_the_others_their_turn(daemon: Daemon, witness: RawClient) -> None:
+    """Measured while the flood goes on: 0.5 s and more, and the longer the worse, when its turns were not bounded."""
+    flood = wire.encode(ask("broker.ping", b"", flags=FLUX_MSGFLAG_NORESPONSE)) * 2000
+    is_on, is_over = threading.Event(), threading.Event()
+    with daemon.connect() as client, ThreadPoolExecutor() as pool:
+        flooding = pool.submit(flood_with, flood, client, is_on, is_over)
+        try:
+            assert is_on.wait(WAIT_S)
+            assert slowest_answer_s(witness) < 0.2
+        finally:
+            is_over.set()
+        flooding.result()
+
+
+def flood_with(data: bytes, client: RawClient, is_on: threading.Event, is_over: threading.Event) -> None:
+    """Say it until it is over; it is on when it has been said a hundred times."""
+    said = 0
+    while not is_over.is_set():
+        client.socket.sendall(data)
+        said += 1
+        if said == 100:
+            is_on.set()
 
 
 def test_who_reads_a_byte_at_a_time_is_served_at_its_pace_and_others_at_theirs(

@@ -169,6 +169,12 @@ def test_a_line_that_is_none_is_read_as_it_is() -> None:
     assert text_of(b"what\xff") == "what\ufffd"
 
 
+def test_a_line_can_fake_no_other_nor_write_over_one() -> None:
+    faked = b"<24>1 2026-01-01T00:00:00Z 0 a\x1b[2J 1 - - one\r\nhearth.crit[0]: two\xe2\x80\xa8three\n"
+    assert text_of(faked) == r"a\x1b[2J.err[0]: one\r\nhearth.crit[0]: two\u2028three"
+    assert text_of(b"no header\nat all") == r"no header\nat all"
+
+
 def test_a_line_is_taken_apart() -> None:
     assert parse_line(ERROR) == LogLine(3, "2026-01-01T00:00:00.123456Z", "0", "python3", "1234", b"it broke")
     assert parse_line(b"what?") == LogLine(5, None, None, None, None, b"what?")

@@ -43,6 +43,11 @@ def test_a_record_becomes_a_line_of_its_severity_in_a_later_turn(level: int, sev
     assert text_of(line).endswith("[0]: it broke \\udcff")
 
 
+def test_a_record_is_one_line_whatever_it_names() -> None:
+    (line,) = delivered(record(logging.ERROR, "no such file: a\r\x1b[1A\x85b"))
+    assert line.endswith(rb"no such file: a\r\x1b[1A\x85b")
+
+
 def test_of_a_flood_the_last_lines_are_kept() -> None:
     lines = delivered(*(record(logging.INFO, str(number)) for number in range(2000)))
     assert len(lines) == 1024

@@ -171,6 +171,15 @@ def test_a_guest_may_claim_nothing_on_the_short_way() -> None:
     assert (second.userid, second.rolemask) == tuple(guest_credentials)
 
 
+def test_a_topic_of_many_bytes_in_few_letters_has_no_short_way() -> None:
+    """255 in front of a frame says that its length follows: no topic of so many bytes can be told by its first one."""
+    side = Side(owner_credentials, may_be_short=True)
+    side.hear(said(ask("svc." + "é" * 125)))  # 254 bytes
+    assert (side.were_short, len(side.router.ways)) == (1, 1)
+    side.hear(said(ask("svc.x" + "é" * 125)))
+    assert (side.were_short, len(side.router.ways)) == (1, 1)
+
+
 def test_a_service_that_is_gone_has_no_short_way() -> None:
     side = Side(owner_credentials, may_be_short=True)
     side.hear(said(ask("svc.echo")))

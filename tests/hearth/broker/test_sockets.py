@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -276,6 +277,22 @@ def test_who_writes_everything_before_it_reads_anything_gets_every_answer() -> N
         for tag in range(1, 151):  # 15 MB: twice the soft mark, with what the socket buffers hold
             client.socket.sendall(wire.encode(ask("broker.ping", {"pad": "x" * 100_000}, tag)))
         assert [client.hear().aux2 for _ in range(150)] == list(range(1, 151))
+
+
+def test_two_that_ask_each_other_much_before_they_read_get_every_request() -> None:
+    with running_daemon() as daemon, daemon.connect() as one, daemon.connect() as two:
+        assert one.ask("service.add", {"service": "one"}).aux1 == 0
+        assert two.ask("service.add", {"service": "two"}).aux1 == 0
+        with ThreadPoolExecutor() as pool:
+            heard = [pool.submit(write_then_read, one, "two.x"), pool.submit(write_then_read, two, "one.x")]
+            assert [each.result() for each in heard] == [{"one.x"}, {"two.x"}]
+
+
+def write_then_read(client: RawClient, topic: str) -> set[str | None]:
+    message = wire.encode(ask(topic, bytes(MIB)))
+    for _ in range(20):  # twice the soft mark, with what the socket buffers hold
+        client.socket.sendall(message)
+    return {client.hear().topic for _ in range(20)}
 
 
 def test_a_daemon_without_free_file_descriptors_serves_who_is_there_and_recovers() -> None:

@@ -292,6 +292,21 @@ def test_a_store_that_lost_an_object_is_not_begun_with(tmp_path: Path) -> None:
         Stored(tmp_path / "content.sqlite")
 
 
+@pytest.mark.parametrize(("found", "put_there"), [(b"MTIzNDU2", b"MTI\xff"), (b"MTIzNDU2", b"OTk5"), (b"x" * 99, b"y")])
+def test_a_store_that_was_damaged_is_not_begun_with(tmp_path: Path, found: bytes, put_there: bytes) -> None:
+    path = tmp_path / "content.sqlite"
+    stored = Stored(path)
+    put(stored.client, "d.small", b"123456")
+    put(stored.client, "d.large", b"x" * 99)
+    stored.store.close()
+    whole = path.read_bytes()
+    damaged = whole.replace(found, put_there + found[len(put_there) :])
+    assert damaged != whole
+    path.write_bytes(damaged)
+    with pytest.raises(OSError, match=r"content\.sqlite cannot be read.*restore it, or move it away"):
+        Stored(path)
+
+
 HUGE = "k" * (1 << 20)
 
 
