@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,3 +120,20 @@ def test_parameters_have_the_names_order_and_defaults_that_programs_rely_on(
         " ".join(str(parameter.replace(annotation=parameter.empty)) for parameter in found).replace("'", "")
         == parameters
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "constants.FLUX_NODEID_ANY",
+        "core.handle.Flux",
+        "core.watchers.TimerWatcher",
+        "future.FutureExt",
+        "message.MessageWatcher",
+        "rpc.RPC",
+        "util.encode_payload",
+        "wrapper.InvalidArguments",
+    ],
+)
+def test_import_flux_is_enough_to_name_what_a_handle_brings_along(name: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import flux; flux.{name}"], check=True)
