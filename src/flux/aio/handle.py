@@ -25,7 +25,7 @@ from flux.constants import (
 )
 from flux.core.ancestors import resolving
 from flux.core.topics import topic_matcher
-from flux.message import Message
+from flux.message import Message, packet_of
 from flux.util import payload_frame, topic_text
 
 if TYPE_CHECKING:
@@ -39,24 +39,24 @@ __all__ = ["Flux", "connect"]
 _IMMUTABLE = 1  # flag of an attribute that never changes, so it is asked for once
 
 
-async def connect(url: str | None = None, *, reconnect: bool | Reconnect = False) -> Flux:
-    """A connected handle, for who cannot use ``async with``; `Flux.close` it."""
+async def connect(url: str | bytes | None = None, *, reconnect: bool | Reconnect = False) -> Flux:
+    """A connected handle, for who cannot use ``async with``; `Flux.close` it. Raises as `flux.Flux` does."""
     return await Flux(url, reconnect=reconnect).__aenter__()
 
 
 class Flux:
     """A connection to an instance, opened by ``async with`` and closed at its end.
 
-    url: as for `flux.Flux`. reconnect: make the connection again when it is lost, see `Reconnect`: then
-    what is in flight fails with ConnectionResetError, what is called meanwhile waits, and the subscriptions and
-    services are restored. Else, and after giving up, whatever waits gets ConnectionResetError and later
-    calls BrokenPipeError.
+    url: as for `flux.Flux`; opening raises what that raises. reconnect: make the connection again when it is
+    lost, see `Reconnect`: then what is in flight fails with ConnectionResetError, what is called meanwhile
+    waits, and the subscriptions and services are restored. Else, and after giving up, whatever waits gets
+    ConnectionResetError and later calls BrokenPipeError.
 
     A handle belongs to one event loop, and to the process that opened it: RuntimeError elsewhere. Once
     closed it raises OSError (EINVAL).
     """
 
-    def __init__(self, url: str | None = None, *, reconnect: bool | Reconnect = False) -> None:
+    def __init__(self, url: str | bytes | None = None, *, reconnect: bool | Reconnect = False) -> None:
         policy = Reconnect() if reconnect is True else reconnect or None
         self._url = url
         self._connection = Connection(policy)
@@ -149,8 +149,11 @@ class Flux:
     # Messages
 
     async def send(self, message: Message) -> None:
-        """Queue any message; waits while the socket is full, or the connection is made again."""
-        packet = message.packet
+        """Queue any message; waits while the socket is full, or the connection is made again.
+
+        Raises OSError (EINVAL) for None, TypeError for what is no Message.
+        """
+        packet = packet_of(message)
         (await self._connection.standing()).send(packet)
 
     async def drain(self) -> None:
@@ -187,9 +190,9 @@ class Flux:
         await self._respond(message, text, errnum or errno.EINVAL)
 
     async def _respond(self, message: Message, payload: Any, errnum: int) -> None:
-        frame = payload_frame(payload)
-        if not message.packet.flags & FLUX_MSGFLAG_NORESPONSE:
-            (await self._connection.standing()).send(wire.response_to(message.packet, frame, errnum))
+        packet, frame = packet_of(message), payload_frame(payload)
+        if not packet.flags & FLUX_MSGFLAG_NORESPONSE:
+            (await self._connection.standing()).send(wire.response_to(packet, frame, errnum))
 
     # Events
 
@@ -280,7 +283,7 @@ class Flux:
         return f"<flux.aio.Flux {self._connection.uri or self._url!r} {self._connection.state}>"
 
 
-async def _resolve(url: str | None) -> str:
+async def _resolve(url: str | bytes | None) -> str:
     """The URI that a handle's url means; instances on the way are asked for their parents."""
     steps = resolving(url)
     try:
