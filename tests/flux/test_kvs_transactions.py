@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -129,6 +130,17 @@ def test_to_hold_a_directory_commits_nothing(handle: flux.Flux) -> None:
     assert not flux.kvs.exists(handle, "t.a.x")
     directory.commit()
     assert flux.kvs.exists(handle, "t.a.x")
+
+
+def test_threads_that_share_a_handle_commit_what_they_stage_and_lose_nothing(handle: flux.Flux) -> None:
+    def store(name: int) -> None:
+        for number in range(20):
+            flux.kvs.put(handle, f"t.{name}.{number}", number)
+            flux.kvs.commit(handle)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(store, range(8)))
+    assert [len(KVSDir(handle, f"t.{name}")) for name in range(8)] == [20] * 8
 
 
 def test_commits_need_not_be_waited_for(handle: flux.Flux) -> None:

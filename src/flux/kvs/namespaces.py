@@ -16,7 +16,10 @@ _ME = -1
 
 
 def namespace_create(flux_handle: Flux, name: str) -> None:
-    """Make an empty namespace, owned by us. Raises FileExistsError."""
+    """Make an empty namespace, owned by us.
+
+    Raises FileExistsError, OSError: EINVAL for a name over 255 bytes, ENOSPC for one namespace too many.
+    """
     algorithm = flux_handle.attr_get("content.hash")
     empty = f"{algorithm}-{hashlib.new(algorithm, _EMPTY, usedforsecurity=False).hexdigest()}"
     request = {"namespace": name, "rootref": empty, "owner": _ME, "flags": 0}
