@@ -170,6 +170,7 @@ class Flux:
 
         That is: events of `event_subscribe`, requests of `service_register`, responses to requests that were
         made with `send`. match_tag: of a response, 0 for any message. topic_glob: see `flux.core.topics`.
+        Raises OSError: ENOBUFS when more came than is kept, ConnectionResetError when the connection is lost.
         """
         matches_topic = topic_matcher("" if topic_glob is None else topic_text(topic_glob))
 
@@ -211,7 +212,7 @@ class Flux:
     def event_publish(self, topic: str | bytes, flags: int = 0, payload: Any = None) -> Call:
         """Have the broker publish an event; the answer, once it has, is {"seq": its number}.
 
-        flags: 0 or FLUX_MSGFLAG_PRIVATE.
+        flags: 0 or FLUX_MSGFLAG_PRIVATE; others are refused with EPROTO.
         """
         return self.rpc("event.publish", publish_request(topic, flags, payload), nodeid=PUBLISHER)
 
@@ -224,7 +225,7 @@ class Flux:
         await self._connection.raw_events.unsubscribe(topic_text(topic))
 
     async def event_recv(self, topic: str | bytes | None = None) -> Message:
-        """Wait for an event; topic: a glob as for `recv`."""
+        """Wait for an event; topic: a glob as for `recv`. Raises as `recv` does."""
         return await self.recv(FLUX_MSGTYPE_EVENT, topic_glob=topic)
 
     # Services
@@ -263,11 +264,11 @@ class Flux:
         return value
 
     async def attr_set(self, name: str, value: str) -> None:
-        """Set a broker attribute. Raises OSError for what may not be set."""
+        """Set a broker attribute. Raises OSError: ENOENT, EPERM for a constant, EINVAL for what is set only once."""
         await self.rpc("attr.set", {"name": name, "value": value})
 
     async def attr_remove(self, name: str) -> None:
-        """Remove a broker attribute, which may be absent. Raises PermissionError."""
+        """Remove a broker attribute, which may be absent. Raises PermissionError for a constant."""
         await self.rpc("attr.rm", {"name": name})
 
     async def log(self, level: int, text: str | bytes) -> None:

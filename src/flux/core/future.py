@@ -64,7 +64,8 @@ class Future:
 
     A stream of results queues up: the first is the current one until `reset`. A future keeps its
     handle alive, and a future with a callback is kept alive by the handle until the callback has
-    been called for the last result.
+    been called for the last result. Any thread may wait, one for each stream; callbacks run in the
+    reactor's thread.
     """
 
     __slots__ = ("__weakref__", "_answers", "_handle", "_original", "_session", "_then")
