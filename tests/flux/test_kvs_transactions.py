@@ -121,6 +121,15 @@ def test_a_directory_in_a_directory_stages_with_it(handle: flux.Flux) -> None:
     assert dict(below) == {"new": 2}
 
 
+def test_a_directory_stages_in_the_transaction_it_is_given(handle: flux.Flux) -> None:
+    txn = KVSTxn(handle)
+    for directory in (flux.kvs.get(handle, "t", _kvstxn=txn), flux.kvs.get_dir(handle, "t", _kvstxn=txn)):
+        directory[f"k{len(txn.operations)}"] = 1
+    assert list(KVSDir(handle, "t")) == []
+    txn.commit()
+    assert list(KVSDir(handle, "t")) == ["k0", "k1"]
+
+
 def test_to_hold_a_directory_commits_nothing(handle: flux.Flux) -> None:
     KVSDir(handle, "t").mkdir("a.b", {"k": 1})
     directory = KVSDir(handle, "t")

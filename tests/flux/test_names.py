@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flux import constants
+from flux import constants, kvs
 from flux.core import watchers
 from flux.core.handle import Flux
 from flux.future import Future, FutureExt, WaitAllFuture
@@ -101,6 +101,20 @@ def test_every_constant_of_the_c_headers_has_its_name_and_value() -> None:
         (RPC, "flux_handle topic payload=None nodeid=4294967295 flags=0"),
         (WaitAllFuture, "children=None"),
         (WaitAllFuture.push, "child name=None"),
+        (kvs.KVSDir, "flux_handle=None path=. handle=None namespace=None _kvstxn=None"),
+        (kvs.KVSTxn, "flux_handle=None path=. namespace=None"),
+        (kvs.commit, "flux_handle flags=0 namespace=None _kvstxn=None"),
+        (kvs.commit_async, "flux_handle flags=0 namespace=None _kvstxn=None"),
+        (kvs.exists, "flux_handle key namespace=None"),
+        (kvs.get, "flux_handle key namespace=None _kvstxn=None"),
+        (kvs.get_dir, "flux_handle key=. namespace=None _kvstxn=None"),
+        (kvs.isdir, "flux_handle key namespace=None"),
+        (kvs.namespace_create, "flux_handle namespace owner=-1 flags=0"),
+        (kvs.namespace_list, "flux_handle"),
+        (kvs.namespace_remove, "flux_handle namespace"),
+        (kvs.put, "flux_handle key value raw=False _kvstxn=None"),
+        (kvs.put_symlink, "flux_handle key target _kvstxn=None"),
+        (kvs.walk, "directory topdown=False flux_handle=None namespace=None"),
         (watchers.FDWatcher, "flux_handle fd_int events callback args=None"),
         (watchers.SignalWatcher, "flux_handle signal_int callback args=None"),
         (watchers.TimerWatcher, "flux_handle after callback repeat=0.0 args=None"),
