@@ -65,14 +65,34 @@ def test_every_command_is_documented_with_its_own_words_and_example() -> None:
         assert example.startswith(f"hearth {name}")
 
 
-def test_the_first_program_of_the_readme_prints_what_it_says(tmp_path: Path) -> None:
-    program, expected = re.findall(r"```(?:python)?\n(.*?)```", README, re.S)[:2]
+README_BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M)
+
+
+def output_of(program: str, folder: Path) -> str:
+    """What a program prints in a folder of somebody who has configured nothing."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("FLAME_", "FLUX_"))}
-    environment["HOME"] = str(tmp_path)
+    environment |= {"HOME": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
     ran = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
-    assert re.sub(r"on <[^>]*>", "on <laptop>", ran.stdout) == expected
+    return ran.stdout
+
+
+def test_the_first_program_of_the_readme_prints_what_it_says(tmp_path: Path) -> None:
+    program, expected = (text for _, text in README_BLOCKS[:2])
+    assert re.sub(r"on <[^>]*>", "on <laptop>", output_of(program, tmp_path)) == expected
+
+
+def test_the_service_of_the_readme_answers_its_client(tmp_path: Path) -> None:
+    _, service, client = [text for language, text in README_BLOCKS if language == "python"][:3]
+    (tmp_path / "echo_service.py").write_text(service)
+    assert output_of(client, tmp_path) == "b'7'\n"
 
 
 def test_the_readme_is_short_enough_to_be_read() -> None:

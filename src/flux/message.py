@@ -30,7 +30,7 @@ from flux.util import payload_frame, payload_text, topic_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Decoder", "Message", "MessageWatcher", "Packet", "ProtocolError", "msg_typestr"]
+__all__ = ["Decoder", "Message", "MessageWatcher", "Packet", "ProtocolError", "msg_typestr", "packet_of"]
 
 _TYPE_NAMES: Final = {
     FLUX_MSGTYPE_REQUEST: "request",
@@ -95,6 +95,15 @@ class _DecodeMethod:
 def _read(framed: bytes) -> Message:
     """The message in one framed message's bytes. Raises ProtocolError, and nothing else."""
     return Message(handle=wire.decode(framed))
+
+
+def packet_of(message: Message) -> Packet:
+    """What a message holds. Raises OSError (EINVAL) for None, TypeError for what is no Message."""
+    if message is None:
+        raise named_error(errno.EINVAL)
+    if not isinstance(message, Message):
+        raise InvalidArguments(f"want a Message, not {type(message)}")
+    return message.packet
 
 
 class Message:

@@ -157,6 +157,34 @@ def test_ctrl_c_ends_an_instance_of_its_own(newcomer: dict[str, str]) -> None:
     assert census.returncode == 130
 
 
+STOCK = ROOT / "examples" / "stock"
+TAKEN = """\
+answer: {'left': 2}
+answer: {'left': 1}
+answer: {'left': 0}
+refused: 0 apples are left, not 1
+event: stock.taken {'item': 'apples', 'left': 2}
+event: stock.taken {'item': 'apples', 'left': 1}
+event: stock.taken {'item': 'apples', 'left': 0}
+item: {'item': 'apples', 'count': 0}
+item: {'item': 'pears', 'count': 5}
+"""
+
+
+def test_the_stock_keeper_serves_its_client_until_ctrl_c(
+    newcomer: dict[str, str], instance: flamepy.Connection
+) -> None:
+    environment = {**newcomer, "FLUX_URI": instance.addr}
+    with subprocess.Popen(
+        [sys.executable, STOCK / "stock_service.py"], env=environment, stdout=subprocess.PIPE, text=True
+    ) as service:
+        assert service.stdout is not None
+        assert service.stdout.readline() == "serving\n"
+        assert run(environment, STOCK / "stock_client.py").stdout == TAKEN
+        service.send_signal(signal.SIGINT)
+    assert service.returncode == 0
+
+
 BENCHMARKS = [path for path in sorted((ROOT / "benchmarks").glob("*.py")) if "ArgumentParser" in path.read_text()]
 
 

@@ -108,7 +108,7 @@ def test_a_closed_loop_leaves_no_descriptor() -> None:
         with flux.Flux("loop://") as handle:
             handle.event_send("a")
             handle.reconnect()
-        with pytest.raises(OSError, match="EINVAL"):
+        with pytest.raises(OSError, match="handle is closed"):
             handle.recv()
     assert os.listdir("/proc/self/fd") == before
 

@@ -316,3 +316,18 @@ def test_a_directory_stays_in_its_namespace(handle: flux.Flux, namespace: str) -
     walked = [path for path, _, _ in flux.kvs.walk("d", True, handle, namespace)]
     assert walked == ["", "sub"]
     assert not flux.kvs.exists(handle, "d")
+
+
+def test_keys_of_a_walk_are_joined(handle: flux.Flux) -> None:
+    KVSDir(handle).mkdir("t", {"d.e.k": 1, "top": 2})
+    found = {
+        flux.kvs.join("t", path, name) for path, _, files in flux.kvs.walk("t", flux_handle=handle) for name in files
+    }
+    assert found == {"t.d.e.k", "t.top"}
+
+
+def test_a_directory_is_filled_with_a_mapping_and_wraps_no_c_object(handle: flux.Flux) -> None:
+    with pytest.raises(ValueError, match="contents must be a mapping"):
+        KVSDir(handle).fill(None)  # type: ignore[arg-type]  # the refusal is the point
+    with pytest.raises(flux.wrapper.InvalidArguments, match="no C object"):
+        KVSDir(handle, ".", 5)  # type: ignore[arg-type]  # the refusal is the point

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,6 +121,15 @@ def test_a_directory_in_a_directory_stages_with_it(handle: flux.Flux) -> None:
     assert dict(below) == {"new": 2}
 
 
+def test_a_directory_stages_in_the_transaction_it_is_given(handle: flux.Flux) -> None:
+    txn = KVSTxn(handle)
+    for directory in (flux.kvs.get(handle, "t", _kvstxn=txn), flux.kvs.get_dir(handle, "t", _kvstxn=txn)):
+        directory[f"k{len(txn.operations)}"] = 1
+    assert list(KVSDir(handle, "t")) == []
+    txn.commit()
+    assert list(KVSDir(handle, "t")) == ["k0", "k1"]
+
+
 def test_to_hold_a_directory_commits_nothing(handle: flux.Flux) -> None:
     KVSDir(handle, "t").mkdir("a.b", {"k": 1})
     directory = KVSDir(handle, "t")
@@ -129,6 +139,17 @@ def test_to_hold_a_directory_commits_nothing(handle: flux.Flux) -> None:
     assert not flux.kvs.exists(handle, "t.a.x")
     directory.commit()
     assert flux.kvs.exists(handle, "t.a.x")
+
+
+def test_threads_that_share_a_handle_commit_what_they_stage_and_lose_nothing(handle: flux.Flux) -> None:
+    def store(name: int) -> None:
+        for number in range(20):
+            flux.kvs.put(handle, f"t.{name}.{number}", number)
+            flux.kvs.commit(handle)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(store, range(8)))
+    assert [len(KVSDir(handle, f"t.{name}")) for name in range(8)] == [20] * 8
 
 
 def test_commits_need_not_be_waited_for(handle: flux.Flux) -> None:

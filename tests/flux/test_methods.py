@@ -80,7 +80,7 @@ def test_a_handle_is_of_no_use_after_its_with_block(broker: str) -> None:
             (handle.reactor_run, ()),
             (handle.reconnect, ()),
         ):
-            refused(*INVALID, method, *arguments)
+            refused(errno.EINVAL, "handle is closed; open a new one", method, *arguments)
 
 
 def test_a_url_is_str_or_bytes(broker: str) -> None:

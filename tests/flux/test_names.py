@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from flux import constants
+from flux import constants, kvs
 from flux.core import watchers
 from flux.core.handle import Flux
 from flux.future import Future, FutureExt, WaitAllFuture
@@ -99,6 +101,20 @@ def test_every_constant_of_the_c_headers_has_its_name_and_value() -> None:
         (RPC, "flux_handle topic payload=None nodeid=4294967295 flags=0"),
         (WaitAllFuture, "children=None"),
         (WaitAllFuture.push, "child name=None"),
+        (kvs.KVSDir, "flux_handle=None path=. handle=None namespace=None _kvstxn=None"),
+        (kvs.KVSTxn, "flux_handle=None path=. namespace=None"),
+        (kvs.commit, "flux_handle flags=0 namespace=None _kvstxn=None"),
+        (kvs.commit_async, "flux_handle flags=0 namespace=None _kvstxn=None"),
+        (kvs.exists, "flux_handle key namespace=None"),
+        (kvs.get, "flux_handle key namespace=None _kvstxn=None"),
+        (kvs.get_dir, "flux_handle key=. namespace=None _kvstxn=None"),
+        (kvs.isdir, "flux_handle key namespace=None"),
+        (kvs.namespace_create, "flux_handle namespace owner=-1 flags=0"),
+        (kvs.namespace_list, "flux_handle"),
+        (kvs.namespace_remove, "flux_handle namespace"),
+        (kvs.put, "flux_handle key value raw=False _kvstxn=None"),
+        (kvs.put_symlink, "flux_handle key target _kvstxn=None"),
+        (kvs.walk, "directory topdown=False flux_handle=None namespace=None"),
         (watchers.FDWatcher, "flux_handle fd_int events callback args=None"),
         (watchers.SignalWatcher, "flux_handle signal_int callback args=None"),
         (watchers.TimerWatcher, "flux_handle after callback repeat=0.0 args=None"),
@@ -118,3 +134,20 @@ def test_parameters_have_the_names_order_and_defaults_that_programs_rely_on(
         " ".join(str(parameter.replace(annotation=parameter.empty)) for parameter in found).replace("'", "")
         == parameters
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "constants.FLUX_NODEID_ANY",
+        "core.handle.Flux",
+        "core.watchers.TimerWatcher",
+        "future.FutureExt",
+        "message.MessageWatcher",
+        "rpc.RPC",
+        "util.encode_payload",
+        "wrapper.InvalidArguments",
+    ],
+)
+def test_import_flux_is_enough_to_name_what_a_handle_brings_along(name: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import flux; flux.{name}"], check=True)

@@ -86,6 +86,12 @@ def test_an_exception_set_by_a_callback_is_raised_when_the_reactor_ends(h: flux.
     assert len(calls) == 1
 
 
+def test_what_is_no_reactor_is_refused_by_name(h: flux.Flux) -> None:
+    for call in (h.reactor_run, h.reactor_stop, h.reactor_stop_error):
+        with pytest.raises(flux.wrapper.InvalidArguments, match="want what get_reactor returns, not <class 'int'>"):
+            call(5)  # type: ignore[arg-type]  # the refusal is the point
+
+
 def test_reactor_run_serves_what_is_asked_until_it_is_stopped(h: flux.Flux) -> None:
     calls: Calls = []
     ticking = h.timer_watcher_create(0, noting(calls), 0.001)

@@ -174,7 +174,8 @@ def _spec_of(attrs: SessionAttributes) -> SessionSpec:
 def connect(addr: str, tls_config: FlameClientTls | None = None) -> Connection:
     """Connect to the instance at an address such as ``local:///run/user/1000/hearth/local-0``.
 
-    Raises FlameError INVALID_CONFIG if the address is empty or malformed, or nobody answers there.
+    Raises FlameError INVALID_CONFIG if the address is empty or malformed, nobody answers there, or the
+    instance is another user's.
     """
     if not addr:
         raise FlameError(FlameErrorCode.INVALID_CONFIG, "address cannot be empty")
@@ -189,6 +190,11 @@ def connect(addr: str, tls_config: FlameClientTls | None = None) -> Connection:
         raise FlameError(FlameErrorCode.INVALID_CONFIG, f"address {addr!r}: a local socket takes no TLS")
     try:
         return Connection(addr, Link(addr))
+    except PermissionError as error:
+        raise FlameError(
+            FlameErrorCode.INVALID_CONFIG,
+            f"the instance at {addr} is somebody else's ({error.strerror}); start one of your own: hearth up",
+        ) from error
     except OSError as error:
         raise FlameError(
             FlameErrorCode.INVALID_CONFIG,

@@ -147,11 +147,14 @@ class Connection:
     async def _reconnect_by_policy(self, policy: Reconnect) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + policy.give_up_s
+        failure: Exception = TimeoutError("no answer")
         for delay in policy.delays():
             try:
                 link = await asyncio.wait_for(self._restored_link(), deadline - loop.time())
-            except (OSError, asyncio.TimeoutError) as error:
-                failure: Exception = error
+            except (TimeoutError, asyncio.TimeoutError):
+                pass  # the time is up: what went wrong before says more
+            except OSError as error:
+                failure = error
             else:
                 if link.session.lost is None:
                     self._go_on(link)
@@ -163,7 +166,7 @@ class Connection:
             await asyncio.sleep(delay)
 
     def _give_up(self, policy: Reconnect, cause: Exception) -> None:
-        text = f"{os.strerror(errno.ECONNRESET)}; gave up after {policy.give_up_s:g} s: {str(cause) or 'no answer'}"
+        text = f"{os.strerror(errno.ECONNRESET)}; gave up after {policy.give_up_s:g} s: {cause}"
         self._end(ConnectionResetError(errno.ECONNRESET, text))
 
     # Sending

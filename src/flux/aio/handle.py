@@ -25,7 +25,7 @@ from flux.constants import (
 )
 from flux.core.ancestors import resolving
 from flux.core.topics import topic_matcher
-from flux.message import Message
+from flux.message import Message, packet_of
 from flux.util import payload_frame, topic_text
 
 if TYPE_CHECKING:
@@ -39,24 +39,24 @@ __all__ = ["Flux", "connect"]
 _IMMUTABLE = 1  # flag of an attribute that never changes, so it is asked for once
 
 
-async def connect(url: str | None = None, *, reconnect: bool | Reconnect = False) -> Flux:
-    """A connected handle, for who cannot use ``async with``; `Flux.close` it."""
+async def connect(url: str | bytes | None = None, *, reconnect: bool | Reconnect = False) -> Flux:
+    """A connected handle, for who cannot use ``async with``; `Flux.close` it. Raises as `flux.Flux` does."""
     return await Flux(url, reconnect=reconnect).__aenter__()
 
 
 class Flux:
     """A connection to an instance, opened by ``async with`` and closed at its end.
 
-    url: as for `flux.Flux`. reconnect: make the connection again when it is lost, see `Reconnect`: then
-    what is in flight fails with ConnectionResetError, what is called meanwhile waits, and the subscriptions and
-    services are restored. Else, and after giving up, whatever waits gets ConnectionResetError and later
-    calls BrokenPipeError.
+    url: as for `flux.Flux`; opening raises what that raises. reconnect: make the connection again when it is
+    lost, see `Reconnect`: then what is in flight fails with ConnectionResetError, what is called meanwhile
+    waits, and the subscriptions and services are restored. Else, and after giving up, whatever waits gets
+    ConnectionResetError and later calls BrokenPipeError.
 
     A handle belongs to one event loop, and to the process that opened it: RuntimeError elsewhere. Once
     closed it raises OSError (EINVAL).
     """
 
-    def __init__(self, url: str | None = None, *, reconnect: bool | Reconnect = False) -> None:
+    def __init__(self, url: str | bytes | None = None, *, reconnect: bool | Reconnect = False) -> None:
         policy = Reconnect() if reconnect is True else reconnect or None
         self._url = url
         self._connection = Connection(policy)
@@ -149,8 +149,11 @@ class Flux:
     # Messages
 
     async def send(self, message: Message) -> None:
-        """Queue any message; waits while the socket is full, or the connection is made again."""
-        packet = message.packet
+        """Queue any message; waits while the socket is full, or the connection is made again.
+
+        Raises OSError (EINVAL) for None, TypeError for what is no Message.
+        """
+        packet = packet_of(message)
         (await self._connection.standing()).send(packet)
 
     async def drain(self) -> None:
@@ -167,6 +170,7 @@ class Flux:
 
         That is: events of `event_subscribe`, requests of `service_register`, responses to requests that were
         made with `send`. match_tag: of a response, 0 for any message. topic_glob: see `flux.core.topics`.
+        Raises OSError: ENOBUFS when more came than is kept, ConnectionResetError when the connection is lost.
         """
         matches_topic = topic_matcher("" if topic_glob is None else topic_text(topic_glob))
 
@@ -187,9 +191,9 @@ class Flux:
         await self._respond(message, text, errnum or errno.EINVAL)
 
     async def _respond(self, message: Message, payload: Any, errnum: int) -> None:
-        frame = payload_frame(payload)
-        if not message.packet.flags & FLUX_MSGFLAG_NORESPONSE:
-            (await self._connection.standing()).send(wire.response_to(message.packet, frame, errnum))
+        packet, frame = packet_of(message), payload_frame(payload)
+        if not packet.flags & FLUX_MSGFLAG_NORESPONSE:
+            (await self._connection.standing()).send(wire.response_to(packet, frame, errnum))
 
     # Events
 
@@ -208,7 +212,7 @@ class Flux:
     def event_publish(self, topic: str | bytes, flags: int = 0, payload: Any = None) -> Call:
         """Have the broker publish an event; the answer, once it has, is {"seq": its number}.
 
-        flags: 0 or FLUX_MSGFLAG_PRIVATE.
+        flags: 0 or FLUX_MSGFLAG_PRIVATE; others are refused with EPROTO.
         """
         return self.rpc("event.publish", publish_request(topic, flags, payload), nodeid=PUBLISHER)
 
@@ -221,7 +225,7 @@ class Flux:
         await self._connection.raw_events.unsubscribe(topic_text(topic))
 
     async def event_recv(self, topic: str | bytes | None = None) -> Message:
-        """Wait for an event; topic: a glob as for `recv`."""
+        """Wait for an event; topic: a glob as for `recv`. Raises as `recv` does."""
         return await self.recv(FLUX_MSGTYPE_EVENT, topic_glob=topic)
 
     # Services
@@ -260,11 +264,11 @@ class Flux:
         return value
 
     async def attr_set(self, name: str, value: str) -> None:
-        """Set a broker attribute. Raises OSError for what may not be set."""
+        """Set a broker attribute. Raises OSError: ENOENT, EPERM for a constant, EINVAL for what is set only once."""
         await self.rpc("attr.set", {"name": name, "value": value})
 
     async def attr_remove(self, name: str) -> None:
-        """Remove a broker attribute, which may be absent. Raises PermissionError."""
+        """Remove a broker attribute, which may be absent. Raises PermissionError for a constant."""
         await self.rpc("attr.rm", {"name": name})
 
     async def log(self, level: int, text: str | bytes) -> None:
@@ -280,7 +284,7 @@ class Flux:
         return f"<flux.aio.Flux {self._connection.uri or self._url!r} {self._connection.state}>"
 
 
-async def _resolve(url: str | None) -> str:
+async def _resolve(url: str | bytes | None) -> str:
     """The URI that a handle's url means; instances on the way are asked for their parents."""
     steps = resolving(url)
     try:

@@ -65,7 +65,11 @@ class Request:
         return bool(is_allowed) and self.sender == other.sender
 
     async def respond(self, payload: Any = None) -> None:
-        """Answer; waits while the socket is full. payload: see `flux.util.encode_payload`: a str is no JSON."""
+        """Answer; waits while the socket is full.
+
+        payload: see `flux.util.encode_payload`: a str is sent as it is, not as JSON. Raises TypeError for what
+        JSON cannot say.
+        """
         self.answer(payload)
         if self._link.is_congested:
             await self._link.drain()

@@ -25,8 +25,8 @@ class Unread:
 
     what: whose messages, for the error (ENOBUFS) when there are more than UNREAD_MAX of them, or
     UNREAD_MAX_BYTES of payload; an empty queue takes any message. Nothing more is taken then, and the
-    taker gets the error after what is there. Slowing the
-    sender down instead would hold up the answers that the taker may be waiting for.
+    taker gets the error after what is there. Slowing the sender down instead would hold up the answers
+    that the taker may be waiting for.
     """
 
     def __init__(self, what: str) -> None:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING
 
 from flux import connector
+from flux.errors import InvalidArguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["resolve", "resolving"]
 
 
-def resolve(url: str | None, connect: Callable[[str], AbstractContextManager[ServiceMethods]]) -> str:
+def resolve(url: str | bytes | None, connect: Callable[[str], AbstractContextManager[ServiceMethods]]) -> str:
     """The URI that a handle's url means; instances on the way are asked for their parents.
 
-    Raises OSError (EINVAL) for a path of anything but ``.`` and ``..``, and as `connect` does.
+    Raises OSError (EINVAL) for a path of anything but ``.`` and ``..``, TypeError for what is no text, and as
+    `connect` does.
     """
     steps = resolving(url)
     try:
@@ -31,10 +34,14 @@ def resolve(url: str | None, connect: Callable[[str], AbstractContextManager[Ser
         return str(found.value)
 
 
-def resolving(url: str | None) -> Generator[str, str | None, str]:
+def resolving(url: str | bytes | None) -> Generator[str, str | None, str]:
     """The way to that URI: yields that of an instance, and wants its parent's, None for the outermost; returns it."""
     if url is None:
         return connector.default_uri()
+    if isinstance(url, bytes):
+        url = os.fsdecode(url)
+    if not isinstance(url, str):
+        raise InvalidArguments(f"url: want str or bytes, not {type(url)}")
     if not url.startswith((".", "/")):
         return url
     uri = connector.default_uri()

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Protocol
 from flux import packet as wire
 from flux.core.inbox import Inbox
 from flux.core.readers import Readers
-from flux.errors import named_error
 from flux.session import Receiver, Session
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ class Connection(ABC):
                 return
             if self._reconnecting is not None:
                 self._reconnecting.stop()
-            self._refusal = named_error(errno.EINVAL)
+            self._refusal = OSError(errno.EINVAL, "handle is closed; open a new one")
             self._lose(self._refusal)
             self.readers.mended()
             self._retire(self.stream)

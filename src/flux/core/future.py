@@ -44,7 +44,8 @@ class Future(Awaited):
 
     A stream of results queues up: the first is the current one until `reset`. A future keeps its
     handle alive, and a future with a callback is kept alive by the handle until the callback has
-    been called for the last result.
+    been called for the last result. Any thread may wait, one for each stream; callbacks run in the
+    reactor's thread.
     """
 
     __slots__ = ("_original", "_then")

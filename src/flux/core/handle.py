@@ -89,7 +89,7 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods, CNames):
             raise InvalidArguments("handle: there is no C handle to wrap; give a url")
         if flags & ~_KNOWN_FLAGS:
             raise connector.connect_error(errno.EINVAL, "invalid flags specified")
-        self._url = resolve(_url_text(url), Flux)
+        self._url = resolve(url, Flux)
         encode = encoder(os.environ)
         connect = functools.partial(_open, self._url, flags)
         transport = connect()
@@ -191,14 +191,6 @@ class Flux(EventMethods, ServiceMethods, ReactorMethods, CNames):
     def idle_watcher_create(self, callback: Callable[..., object] | None, args: Any = None) -> IdleWatcher:
         """See IdleWatcher."""
         return IdleWatcher(self, callback, args)
-
-
-def _url_text(url: str | bytes | None) -> str | None:
-    if isinstance(url, bytes):
-        return os.fsdecode(url)
-    if url is None or isinstance(url, str):
-        return url
-    raise InvalidArguments(f"url: want str or bytes, not {type(url)}")
 
 
 def _raise_from_reactor(handle: weakref.ref[Flux], error: OSError) -> None:

@@ -25,8 +25,8 @@ from flux.constants import (
 )
 from flux.core.dispatch import Dispatcher
 from flux.core.topics import topic_matcher
-from flux.errors import InvalidArguments, named_error
-from flux.message import Message
+from flux.errors import named_error
+from flux.message import Message, packet_of
 from flux.rpc import RPC
 from flux.util import payload_frame, topic_text
 
@@ -113,7 +113,7 @@ class Messaging:
         flags: 0 or FLUX_O_NONBLOCK, else OSError (EINVAL); with NONBLOCK, BlockingIOError when the
         connection takes nothing now. Raises BrokenPipeError when it is lost.
         """
-        return self._send(_packet_of(message), flags)
+        return self._send(packet_of(message), flags)
 
     def _send(self, packet: wire.Packet, flags: int = 0) -> int:
         flags |= self.flags & FLUX_O_NONBLOCK
@@ -150,7 +150,7 @@ class Messaging:
         """Put a message back, FLUX_RQ_HEAD before or FLUX_RQ_TAIL behind those that wait; returns 0."""
         if flags not in (FLUX_RQ_HEAD, FLUX_RQ_TAIL):
             raise named_error(errno.EINVAL)
-        self.link.put_back(_packet_of(message), first=flags == FLUX_RQ_HEAD)
+        self.link.put_back(packet_of(message), first=flags == FLUX_RQ_HEAD)
         return 0
 
     def respond(self, message: Message, payload: Any = None) -> int:
@@ -158,11 +158,11 @@ class Messaging:
 
         Raises OSError (EINVAL) for None, TypeError for what is no Message or a payload JSON cannot say.
         """
-        return self._respond(_packet_of(message), payload_frame(payload), 0)
+        return self._respond(packet_of(message), payload_frame(payload), 0)
 
     def respond_error(self, message: Message, errnum: int, text: str | bytes | None) -> int:
         """Answer a request with an error; 0 as errnum becomes EINVAL, None as text sends none. Returns 0."""
-        return self._respond(_packet_of(message), payload_frame(text), errnum or errno.EINVAL)
+        return self._respond(packet_of(message), payload_frame(text), errnum or errno.EINVAL)
 
     def _respond(self, asked: wire.Packet, payload: bytes | None, errnum: int) -> int:
         if not asked.flags & FLUX_MSGFLAG_NORESPONSE:
@@ -204,11 +204,3 @@ def _matcher(type_mask: int, match_tag: int, topic_glob: str) -> Callable[[wire.
         return not match_tag or (packet.aux2 == match_tag and not packet.routes)
 
     return matches
-
-
-def _packet_of(message: Message) -> wire.Packet:
-    if message is None:
-        raise named_error(errno.EINVAL)
-    if not isinstance(message, Message):
-        raise InvalidArguments(f"want a Message, not {type(message)}")
-    return message.packet

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from flux.core import thread
 from flux.core.messaging import Messaging
+from flux.core.reactor import Reactor
+from flux.errors import InvalidArguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeVar
 
     from flux.core.link import Link
-    from flux.core.reactor import Reactor
     from flux.core.watchers import Watcher
 
     AnyWatcher = TypeVar("AnyWatcher", bound=Watcher)
@@ -36,20 +37,26 @@ class ReactorMethods(Messaging):
     def reactor_run(self, reactor: Reactor | None = None, flags: int = 0) -> int:
         """Run the handle's reactor, or another one; see Reactor.run for flags, result and errors.
 
-        Raises OSError (EINVAL) for a closed handle.
+        Raises OSError (EINVAL) for a closed handle, TypeError for what is no reactor.
         """
         if reactor is None:
             self.link.check_usable()
-            reactor = self.get_reactor()
-        return reactor.run(flags)
+        return self._reactor_or_own(reactor).run(flags)
+
+    def _reactor_or_own(self, reactor: Reactor | None) -> Reactor:
+        if reactor is None:
+            return self.get_reactor()
+        if not isinstance(reactor, Reactor):
+            raise InvalidArguments(f"reactor: want what get_reactor returns, not {type(reactor)}")
+        return reactor
 
     def reactor_stop(self, reactor: Reactor | None = None) -> None:
         """End `reactor_run` when the callbacks that are due have been called."""
-        (reactor or self.get_reactor()).stop()
+        self._reactor_or_own(reactor).stop()
 
     def reactor_stop_error(self, reactor: Reactor | None = None) -> None:
         """Like `reactor_stop`, and it returns -1."""
-        (reactor or self.get_reactor()).stop_error()
+        self._reactor_or_own(reactor).stop_error()
 
     @classmethod
     def reactor_running(cls) -> bool:

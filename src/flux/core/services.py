@@ -21,7 +21,10 @@ _IMMUTABLE = 1  # flag of an attribute that never changes, so it is asked for on
 
 
 class ServiceMethods(Messaging):
-    """Each method that returns no future waits for the answer."""
+    """Each method that returns no future waits for the answer, without a time limit.
+
+    All raise ConnectionResetError when the connection is lost meanwhile, BrokenPipeError when it was before.
+    """
 
     def __init__(self, link: Link, flags: int) -> None:
         super().__init__(link, flags)
@@ -41,11 +44,11 @@ class ServiceMethods(Messaging):
         return self.rpc("service.remove", {"service": topic_text(name)})
 
     def get_rank(self) -> int:
-        """The rank of the broker this handle is connected to."""
+        """The rank of the broker this handle is connected to; asked for once."""
         return int(self.attr_get("rank"))
 
     def attr_get(self, name: str | bytes) -> str:
-        """The value of a broker attribute. Raises FileNotFoundError for an unknown one."""
+        """The value of a broker attribute; one that never changes is asked for once. Raises FileNotFoundError."""
         name = topic_text(name)
         value = self._attributes.get(name)
         if value is None:
@@ -56,7 +59,11 @@ class ServiceMethods(Messaging):
         return value
 
     def attr_set(self, name: str, value: str) -> None:
-        """Set a broker attribute. Raises ValueError for what is no str, OSError for what may not be set."""
+        """Set a broker attribute.
+
+        Raises ValueError for what is no str, FileNotFoundError for an unknown name (``test.*`` and ``vendor.*``
+        are free), PermissionError for a constant or from a guest, OSError (EINVAL) for what is set only once.
+        """
         if not isinstance(name, str):
             raise ValueError("Attribute name must be a string")
         if not isinstance(value, str):
@@ -64,7 +71,10 @@ class ServiceMethods(Messaging):
         self._call("attr.set", {"name": name, "value": value})
 
     def attr_remove(self, name: str) -> None:
-        """Remove a broker attribute, which may be absent. Raises ValueError for what is no str, OSError (EPERM)."""
+        """Remove a broker attribute, which may be absent.
+
+        Raises ValueError for what is no str, PermissionError for a constant or from a guest.
+        """
         if not isinstance(name, str):
             raise ValueError("Attribute name must be a string")
         self._call("attr.rm", {"name": name})
@@ -82,7 +92,8 @@ class ServiceMethods(Messaging):
     def log(self, level: int, fstring: str | bytes) -> None:
         """Append to the broker's log, each line of the text as one record; nothing confirms it.
 
-        level: of `syslog`, LOG_EMERG 0 to LOG_DEBUG 7, else ValueError. The text is taken as it is.
+        level: of `syslog`, LOG_EMERG 0 to LOG_DEBUG 7, else ValueError. The text is taken as it is: str or bytes,
+        else TypeError.
         """
         for line in log_lines(level, fstring):
             record = log_header(level, self.get_rank()) + line

@@ -3,7 +3,8 @@
 
 All are created stopped. The handle keeps each one alive until it is destroyed, so it need not be
 kept elsewhere. `start`, `stop` and `destroy` may be called again without effect; after `destroy`
-the others do nothing. In a ``with`` block a watcher is active.
+the others do nothing. In a ``with`` block a watcher is active. Create, start and stop one in the thread
+that runs the reactor, or before it runs.
 """
 
 from __future__ import annotations
@@ -131,7 +132,8 @@ class TimerWatcher(ReactorWatcher):
     """Calls cb(handle, watcher, revents, args) `after` seconds from start, then every `repeat` seconds.
 
     Without repeat the watcher stops before the callback is called, which may start it again. Runs
-    that were missed are not made up for. Raises OSError (EINVAL) for negative times.
+    that were missed are not made up for. Raises OSError (EINVAL) for negative times, ValueError for text that
+    is no number.
     """
 
     def __init__(
@@ -208,7 +210,7 @@ class SignalWatcher(ReactorWatcher):
     """Calls cb(handle, watcher, signum, args) after the signal. `start` works in the main thread only.
 
     The handler in place before comes back when the last watcher of the signal stops. Raises OSError
-    (EINVAL) for a signal that is none or, at `start`, cannot be caught.
+    (EINVAL) for a signal that is none or, at `start`, cannot be caught, and in another thread.
     """
 
     def __init__(self, flux_handle: Flux, signal_int: int, callback: Callable[..., object], args: Any = None) -> None:

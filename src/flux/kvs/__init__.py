@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The instance's key-value store: values by key, directories as mappings, transactions, namespaces, watches."""
 
-from flux.kvs.directory import KVSDir, get, get_dir, walk
+from flux.kvs.directory import KVSDir, get, get_dir, join, walk
 from flux.kvs.lookup import exists, isdir
 from flux.kvs.namespaces import namespace_create, namespace_list, namespace_remove
 from flux.kvs.transaction import KVSTxn, commit, commit_async, put, put_mkdir, put_symlink, put_unlink
@@ -17,6 +17,7 @@ __all__ = [
     "get",
     "get_dir",
     "isdir",
+    "join",
     "kvs_watch_async",
     "namespace_create",
     "namespace_list",

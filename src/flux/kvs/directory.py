@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from flux.constants import FLUX_KVS_READDIR
+from flux.errors import InvalidArguments
 from flux.kvs.lookup import decode_value, exists, isdir, look_up, require_key
 from flux.kvs.transaction import KVSTxn, join_key
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from flux.core.future import Future
     from flux.core.handle import Flux
 
-__all__ = ["KVSDir", "get", "get_dir", "walk"]
+__all__ = ["KVSDir", "get", "get_dir", "join", "walk"]
 
 
 class KVSDir(MutableMapping[str, Any]):
@@ -24,22 +25,25 @@ class KVSDir(MutableMapping[str, Any]):
 
     A directory in it, gotten as an item, stages with it: the commit of one is the commit of both. A ``with`` block
     commits at its end, unless it raises. Raises ValueError without a handle, OSError: ENOENT, ENOTDIR, EINVAL for an
-    empty path.
+    empty path. Like its transaction, `kvstxn`, it belongs to one thread.
     """
 
     def __init__(
         self,
         flux_handle: Flux | None = None,
         path: str = ".",
+        handle: None = None,
         namespace: str | None = None,
         _kvstxn: KVSTxn | None = None,
     ) -> None:
+        if handle is not None:
+            raise InvalidArguments("handle: there is no C object to wrap; give a flux_handle and a path")
         if flux_handle is None:
             raise ValueError("flux_handle must be a Flux object, got None")
         self.fhdl = flux_handle
         self.path = require_key(path)
         self.namespace = namespace
-        self._txn = KVSTxn(flux_handle, namespace=namespace) if _kvstxn is None else _kvstxn
+        self.kvstxn = KVSTxn(flux_handle, namespace=namespace) if _kvstxn is None else _kvstxn
         self._entries()
 
     def _entries(self) -> dict[str, dict[str, Any]]:
@@ -57,17 +61,17 @@ class KVSDir(MutableMapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         try:
-            return _get(self.fhdl, self.key_at(key), self.namespace, self._txn)
+            return get(self.fhdl, self.key_at(key), self.namespace, self.kvstxn)
         except FileNotFoundError:
             raise KeyError(key) from None
 
     def __setitem__(self, key: str, value: Any) -> None:
         """See `flux.kvs.put`; a mapping becomes a JSON value, `mkdir` makes a directory of it."""
-        self._txn.put(self.key_at(key), value)
+        self.kvstxn.put(self.key_at(key), value)
 
     def __delitem__(self, key: str) -> None:
         """A missing key is fine, as it may be staged."""
-        self._txn.unlink(self.key_at(key))
+        self.kvstxn.unlink(self.key_at(key))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries())
@@ -85,30 +89,32 @@ class KVSDir(MutableMapping[str, Any]):
 
     def commit(self, flags: int = 0) -> int:
         """See `flux.kvs.commit`."""
-        return self._txn.commit(flags)
+        return self.kvstxn.commit(flags)
 
     def commit_async(self, flags: int = 0) -> Future:
         """See `flux.kvs.commit_async`."""
-        return self._txn.commit_async(flags)
+        return self.kvstxn.commit_async(flags)
 
     def fill(self, contents: Mapping[str, Any]) -> None:
-        """Put every item, and commit."""
+        """Put every item, and commit. Raises ValueError for None."""
+        if contents is None:
+            raise ValueError("contents must be a mapping, got None")
         self.update(contents)
         self.commit()
 
     def mkdir(self, key: str, contents: Mapping[str, Any] | None = None) -> KVSDir:
         """Make a directory, in place of whatever is there, put contents in it, and commit. Returns it."""
-        self._txn.mkdir(self.key_at(key))
+        self.kvstxn.mkdir(self.key_at(key))
         for name, value in (contents or {}).items():
             self[join_key(key, require_key(name))] = value
         self.commit()
-        return KVSDir(self.fhdl, self.key_at(key), self.namespace, self._txn)
+        return KVSDir(self.fhdl, self.key_at(key), namespace=self.namespace, _kvstxn=self.kvstxn)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self._txn.__exit__(kind, *error)
+        self.kvstxn.__exit__(kind, *error)
 
     # Listing
 
@@ -150,24 +156,25 @@ def _list(flux_handle: Flux, path: str, namespace: str | None) -> tuple[list[str
     return values, directories, linked
 
 
-def get(flux_handle: Flux, key: str, namespace: str | None = None) -> Any:
-    """The value of a key, see `flux.kvs.lookup.decode_value`; of a directory a `KVSDir`.
+def get(flux_handle: Flux, key: str, namespace: str | None = None, _kvstxn: KVSTxn | None = None) -> Any:
+    """The value of a key, see `flux.kvs.lookup.decode_value`; of a directory a `KVSDir`, which stages in _kvstxn.
 
     Raises OSError: ENOENT, EINVAL for an empty key, ENOTSUP for a namespace that does not exist.
     """
-    return _get(flux_handle, key, namespace, None)
-
-
-def _get(flux_handle: Flux, key: str, namespace: str | None, txn: KVSTxn | None) -> Any:
     try:
         return decode_value(look_up(flux_handle, key, namespace))
     except IsADirectoryError:
-        return KVSDir(flux_handle, key, namespace, txn)
+        return get_dir(flux_handle, key, namespace, _kvstxn)
 
 
-def get_dir(flux_handle: Flux, key: str = ".", namespace: str | None = None) -> KVSDir:
-    """The directory of a key. Raises as `KVSDir` does."""
-    return KVSDir(flux_handle, key, namespace)
+def get_dir(flux_handle: Flux, key: str = ".", namespace: str | None = None, _kvstxn: KVSTxn | None = None) -> KVSDir:
+    """The directory of a key, which stages in _kvstxn or a transaction of its own. Raises as `KVSDir` does."""
+    return KVSDir(flux_handle, key, namespace=namespace, _kvstxn=_kvstxn)
+
+
+def join(*args: str) -> str:
+    """One key of several parts, of which empty ones are left out; for paths and names from `walk`."""
+    return ".".join(part for part in args if part)
 
 
 def walk(
@@ -180,7 +187,7 @@ def walk(
     if not isinstance(directory, KVSDir):
         if flux_handle is None:
             raise ValueError("flux_handle must be given when the directory is a key")
-        directory = KVSDir(flux_handle, directory, namespace)
+        directory = KVSDir(flux_handle, directory, namespace=namespace)
     return _walk(directory, topdown)
 
 

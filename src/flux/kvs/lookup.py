@@ -54,12 +54,12 @@ def decode_value(tree_object: dict[str, Any]) -> Any:
 
 
 def exists(flux_handle: Flux, key: str, namespace: str | None = None) -> bool:
-    """Whether there is a value or a directory; a symlink is as good as what it leads to."""
+    """Whether there is a value or a directory; a symlink is as good as what it leads to. Raises as `look_up`."""
     return _kind_of(flux_handle, key, namespace) is not None
 
 
 def isdir(flux_handle: Flux, key: str, namespace: str | None = None) -> bool:
-    """Whether there is a directory."""
+    """Whether there is a directory, or a symlink to one. Raises as `look_up`."""
     return _kind_of(flux_handle, key, namespace) == "dir"
 
 

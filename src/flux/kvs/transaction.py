@@ -29,6 +29,8 @@ def join_key(path: str, key: str) -> str:
 class KVSTxn:
     """A transaction of its own; keys are relative to path. A ``with`` block commits at its end, unless it raises.
 
+    It belongs to one thread; several on one handle do not disturb each other.
+
     Commits to namespace, by default that of FLUX_KVS_NAMESPACE or ``primary``. Raises ValueError without a handle.
     """
 
@@ -80,7 +82,7 @@ class KVSTxn:
 
 
 _of_handle: WeakKeyDictionary[Flux, list[dict[str, Any]]] = WeakKeyDictionary()
-"""What is staged on a handle by the functions below without a transaction."""
+"""What is staged on a handle by the functions below without a transaction, by all its threads."""
 
 
 def _staged(flux_handle: Flux, txn: KVSTxn | None) -> list[dict[str, Any]]:
@@ -105,17 +107,17 @@ def put(flux_handle: Flux, key: str, value: Any, raw: bool = False, _kvstxn: KVS
 
 
 def put_mkdir(flux_handle: Flux, key: str, _kvstxn: KVSTxn | None = None) -> None:
-    """Stage an empty directory, in place of whatever is there."""
+    """Stage an empty directory, in place of whatever is there. Raises OSError (EINVAL) for an empty key."""
     _stage(flux_handle, key, _tree_object("dir", {}), _kvstxn)
 
 
 def put_unlink(flux_handle: Flux, key: str, _kvstxn: KVSTxn | None = None) -> None:
-    """Stage the removal of a key, which may be missing, and of all below it."""
+    """Stage the removal of a key, which may be missing, and of all below it. An empty key is OSError (EINVAL)."""
     _stage(flux_handle, key, None, _kvstxn)
 
 
 def put_symlink(flux_handle: Flux, key: str, target: str, _kvstxn: KVSTxn | None = None) -> None:
-    """Stage a link to another key, which may be missing."""
+    """Stage a link to another key, which may be missing. Raises OSError (EINVAL) for an empty key."""
     _stage(flux_handle, key, _tree_object("symlink", {"target": target}), _kvstxn)
 
 
@@ -128,7 +130,8 @@ def commit(flux_handle: Flux, flags: int = 0, namespace: str | None = None, _kvs
 
     flags: FLUX_KVS_NO_MERGE, FLUX_KVS_TXN_COMPACT, FLUX_KVS_SYNC (wait for the disk). Nothing is sent if nothing is
     staged, and nothing is staged any more even if it fails. Raises OSError: EINVAL for the root as a key, ENOTSUP for
-    a namespace that does not exist.
+    a namespace that does not exist, EFBIG, ENAMETOOLONG and ENOSPC beyond the bounds of the store, EIO when the disk
+    takes nothing. What was staged without a transaction is all that the handle's threads have staged.
     """
     commit_async(flux_handle, flags, namespace, _kvstxn).get()
     return 0
@@ -139,8 +142,8 @@ def commit_async(
 ) -> Future:
     """`commit` as a future: {"rootseq", "rootref"} of the tree that it made, None if nothing was staged."""
     staged = _staged(flux_handle, _kvstxn)
-    operations = list(staged)
-    staged.clear()
+    operations = staged[:]
+    del staged[: len(operations)]  # another thread may have staged more
     if not operations:
         return FutureExt(lambda future: future.fulfill(None), flux_handle=flux_handle)
     if namespace is None and _kvstxn is not None:

@@ -32,7 +32,7 @@ class KVSWatchFuture(RPC):
         """Wait for the next value and return it, None when the watch was cancelled.
 
         autoreset False: the same value is returned again until `reset`. Raises OSError: ENOENT when the key is missing
-        or removed, ENOTSUP for its namespace.
+        or removed, ENOTSUP when its namespace is. One thread takes the values.
         """
         try:
             value = decode_value(super().get()["val"])

@@ -69,7 +69,8 @@ def set_(name: str, value: str, force: bool, uri: str | None, as_json: bool) -> 
         errno.EPERM: f"attribute {name!r} is constant, or not yours to change",
     }
     with open_bus(uri) as bus:
-        bus.ask("attr.set", {"name": name, "value": value, "force": force}, type(None), told)
+        request = {"name": name, "value": value, "force": force}
+        bus.ask("attr.set", request, type(None), told, about=f"attribute {name!r}")
     if as_json:
         print_json({"name": name, "value": value})
 

@@ -42,14 +42,23 @@ class Bus:
         self.handle = handle
         self._uri = uri
 
-    def ask(self, topic: str, payload: object, type_: type[_T], told: Mapping[int, str] = _NO_TEXTS) -> _T:
+    def ask(
+        self,
+        topic: str,
+        payload: object,
+        type_: type[_T],
+        told: Mapping[int, str] = _NO_TEXTS,
+        *,
+        about: str | None = None,
+    ) -> _T:
         """The answer to one request; an answer without payload is None. payload: None, or what JSON can say.
 
-        told: what to say for an errno in place of the service's own text. Raises Refused for an error of the
+        told: what to say for an errno in place of the service's own text. about: what that text is about, in
+        place of the topic. Raises Refused for an error of the
         service, ClickException when the connection is lost or the answer is of another type.
         """
         data = None if payload is None else msgspec.json.encode(payload)
-        with self.explaining(topic, told):
+        with self.explaining(about or topic, told):
             text = self.handle.rpc(topic, data).get_str()
         try:
             if text is None:
@@ -99,6 +108,10 @@ def open_bus(given: str | None) -> Iterator[Bus]:
         handle = Flux(uri)
     except OSError as error:
         reason = error.strerror or error
+        if isinstance(error, PermissionError):
+            raise click.ClickException(
+                f"the instance at {uri} is somebody else's ({reason}); start one of your own: hearth up"
+            ) from error
         raise click.ClickException(f"no instance answers at {uri} ({reason}); start one: hearth up") from error
     with handle:
         yield Bus(handle, uri)

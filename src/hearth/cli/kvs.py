@@ -34,6 +34,8 @@ def kvs() -> None:
 
 def _told(key: str) -> dict[int, str]:
     """What to say when the store refuses something about a key."""
+    if not key:
+        return {errno.EINVAL: "the key is empty; the root is called ."}
     return {
         errno.ENOENT: f"key {key!r} does not exist; list them: hearth kvs ls",
         errno.EISDIR: f"{key!r} is a directory; list it: hearth kvs ls {key}",

@@ -10,6 +10,7 @@ import importlib
 import io
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -53,6 +54,13 @@ class _Nouns(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_NOUNS.items()))
+
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*arguments, **extra)
+        except BrokenPipeError:  # --help and --version print here
+            _discard_stdout()
+            sys.exit()
 
     def invoke(self, ctx: click.Context) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):  # else a letter that the locale lacks would end the command

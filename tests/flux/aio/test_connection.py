@@ -9,6 +9,7 @@ import pytest
 
 import flux.aio
 from flux import packet as wire
+from flux.errors import InvalidArguments
 from flux.message import Message
 from tests.flux.aio.conftest import answer_next, connected_to, read_from
 
@@ -149,6 +150,20 @@ def test_what_was_sent_last_arrives_although_the_handle_is_closed_at_once(run: R
             await handle.event_send("e", b"x" * size)
             reading = asyncio.create_task(read())
         assert await reading == size + 1
+
+    run(main())
+
+
+def test_arguments_of_a_wrong_kind_are_refused_as_by_the_other_handle(run: Run, peer: Peer) -> None:
+    async def main() -> None:
+        with pytest.raises(InvalidArguments, match="url: want str or bytes, not <class 'int'>"):
+            await flux.aio.connect(5)  # type: ignore[arg-type]  # the refusal is the point
+        async with connected_to(peer) as handle:
+            for use in (handle.send, handle.respond):
+                with pytest.raises(InvalidArguments, match="want a Message, not <class 'str'>"):
+                    await use("text")  # type: ignore[arg-type]  # the refusal is the point
+                with pytest.raises(OSError, match="EINVAL"):
+                    await use(None)  # type: ignore[arg-type]  # the refusal is the point
 
     run(main())
 

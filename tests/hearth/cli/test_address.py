@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +68,28 @@ def test_where_nobody_answers_the_error_names_the_address(folder: Path, command:
     assert told.stderr.startswith("Error: no instance answers at local:///nowhere/local-0 ")
     assert told.stderr.endswith("; start one: hearth up\n")
     assert told.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["status"], ["attr", "get", "rank"]], ids=" ".join)
+def test_an_instance_that_lets_us_not_in_is_not_said_to_be_down(folder: Path, command: list[str]) -> None:
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(str(folder / "socket"))
+        theirs.listen()
+
+        def refuse() -> None:
+            peer, _ = theirs.accept()
+            with peer:
+                peer.send(bytes([errno.EPERM]))
+
+        server = threading.Thread(target=refuse)
+        server.start()
+        told = run(environment(folder), *command, "--uri", f"local://{folder}/socket")
+        server.join()
+    assert told.returncode == 1
+    assert told.stderr == (
+        f"Error: the instance at local://{folder}/socket is somebody else's (Unable to connect to Flux:"
+        " Operation not permitted); start one of your own: hearth up\n"
+    )
 
 
 def test_the_option_comes_before_the_environment(instance: Instance) -> None:

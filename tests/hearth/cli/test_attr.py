@@ -63,9 +63,9 @@ def test_values_are_json_objects(instance: Instance) -> None:
     [
         ("get nothing", "attribute 'nothing' is unknown, or has no value yet; list them: hearth attr list"),
         ("set nothing 1", "attribute 'nothing' is unknown; list them: hearth attr list"),
-        ("set rank 1", "attr.set: attribute may not be updated"),
+        ("set rank 1", "attribute 'rank': attribute may not be updated"),
         ("set --force rank 1", "attribute 'rank' is constant, or not yours to change"),
-        ("set log-stderr-level 8", "attr.set: invalid level"),
+        ("set log-stderr-level 8", "attribute 'log-stderr-level': invalid level"),
         ("rm rank", "attribute 'rank' is constant, or not yours to remove"),
     ],
 )

@@ -66,6 +66,7 @@ def test_keys_are_removed_all_or_none(store: Instance) -> None:
         (("get", "d"), 1, "Error: 'd' is a directory; list it: hearth kvs ls d"),
         (("ls", "d.k"), 1, "Error: 'd.k' is a value; print it: hearth kvs get d.k"),
         (("put", ".=1"), 1, "Error: key '.': the root cannot be written"),
+        (("get", ""), 1, "Error: the key is empty; the root is called ."),
         (("put", "k"), 2, "Error: 'k' is no KEY=VALUE"),
         (("put", "=1"), 2, "Error: '=1' is no KEY=VALUE"),
         (("get", "-N", "none", "k"), 1, "Error: key 'k': the namespace does not exist"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -107,6 +108,19 @@ def test_the_message_plane_needs_no_sdk(noun: str, folder: Path) -> None:
     ).stdout.split()
     assert "flux" in modules
     assert not {"flamepy", "asyncio", "rich", "psutil"} & set(modules)
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_nobody_who_reads_the_help_is_no_failure(folder: Path, option: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        told = subprocess.run(
+            [*HEARTH, option], env=environment(folder), stdout=write, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(write)
+    assert (told.returncode, told.stderr) == (0, b"")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
