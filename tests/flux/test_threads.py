@@ -16,7 +16,7 @@ import pytest
 
 import flux
 from flux import packet as wire
-from flux.constants import FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_REQUEST, FLUX_RPC_STREAMING
+from flux.constants import FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_REQUEST, FLUX_POLLOUT, FLUX_RPC_STREAMING
 from flux.future import FutureExt, WaitAllFuture
 from tests.conftest import wait_until
 
@@ -410,3 +410,25 @@ def test_each_thread_may_wait_for_a_chain_of_its_own(shared: flux.Flux, echo: st
             assert FutureExt(chain, mark, 3, flux_handle=shared).get() == mark
 
     run_all(*(lambda name=n: wait(name) for n in range(8)))
+
+
+def test_what_is_sent_after_an_interrupted_send_leaves_with_its_rest(handle: flux.Flux, peer: Peer) -> None:
+    arrived: SimpleQueue[str | None] = SimpleQueue()
+
+    def interrupt() -> None:
+        wait_until(lambda: handle.link.readers.is_led, "the sender waits for room")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def read() -> None:
+        for _ in range(2):
+            arrived.put(peer.read().topic)
+
+    killer = threading.Thread(target=interrupt)
+    killer.start()
+    with pytest.raises(KeyboardInterrupt):
+        handle.event_send("big", "x" * 300_000)
+    killer.join()
+    threading.Thread(target=read, daemon=True).start()
+    wait_until(lambda: handle.pollevents() & FLUX_POLLOUT, "there is room")
+    handle.event_send("small")
+    assert [arrived.get(timeout=DEADLINE_S) for _ in range(2)] == ["big", "small"]

@@ -114,7 +114,7 @@ class Link(Connection):
         except OSError:
             return False
         self._unsent = b"" if sent == len(data) else memoryview(data)[sent:]
-        return not self._unsent
+        return not (self._unsent or self.session.queued)
 
     def _flush_to_wait(self) -> None:
         """Write what is queued before a wait, which will find a peer that is gone by itself."""
@@ -140,7 +140,7 @@ class Link(Connection):
                 failure = error
             else:
                 self._unsent = b"" if sent == len(data) else memoryview(data)[sent:]
-                return bool(self._unsent)
+                return bool(self._unsent or self.session.queued)
         self._read_out()
         raise named_error(errno.EPIPE) from failure
 
