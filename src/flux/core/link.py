@@ -339,10 +339,11 @@ class Link(Connection):
 
     def _wait(self, events: int, timeout_s: float | None) -> int:
         """Wait for poll(2) events of the stream; those that occurred, 0 after the timeout."""
-        if self.fileno() < 0:
+        fd = self.fileno()  # asked once: another thread may hang up meanwhile
+        if fd < 0:
             return 0
         poll = select.poll()
-        poll.register(self.stream, events)
+        poll.register(fd, events)
         try:
             this_thread.block()
             ready = poll.poll(None if timeout_s is None else max(0, math.ceil(timeout_s * 1000)))
