@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -311,3 +312,21 @@ def test_messages_that_are_put_back_do_not_keep_what_they_wait_for_from_being_re
         handle.reactor_run()
     sender.join()
     assert handle_next
+
+
+def test_an_answer_does_not_wait_for_the_requests_behind_it_when_they_take_long(handle: flux.Flux, peer: Peer) -> None:
+    unsent: Calls = []
+
+    def callback(_handle: flux.Flux, _watcher: object, message: Message, _args: object) -> None:
+        unsent.append(peer.has_been_sent_nothing())
+        handle.respond(message)
+        until = time.monotonic() + 0.005
+        while time.monotonic() < until:
+            pass
+        if len(unsent) == 3:
+            handle.reactor_stop()
+
+    with handle.msg_watcher_create(callback, FLUX_MSGTYPE_REQUEST):
+        peer.send(*(incoming("s.m") for _ in range(3)))
+        handle.reactor_run()
+    assert unsent == [True, False, False]

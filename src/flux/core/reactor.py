@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Hook", "Reactor", "Source"]
 
 _HURRY_MAX = 64  # messages after one turn: then the socket is looked at, and what was queued leaves
+_HURRY_S = 0.001  # and no longer than this after the wait, since answers are held back meanwhile
 
 Hook = dict["Callable[[], object]", None]
 """Callbacks of one phase of a turn, in the order they were added."""
@@ -260,17 +261,19 @@ class Reactor:
 
     def _hurry(self) -> None:
         """Go on with the messages as long as a whole turn would do nothing else."""
+        until = self._now + _HURRY_S
         for _ in range(_HURRY_MAX):
-            if self._is_stopping or self._is_awaited() or not self._source.has_work():
+            if self._is_stopping or self._is_awaited(until) or not self._source.has_work():
                 break
             self._source.dispatch()
 
-    def _is_awaited(self) -> bool:
-        """Whether a watcher other than of messages would have a turn now."""
+    def _is_awaited(self, until: float) -> bool:
+        """Whether it is too late, or a watcher other than of messages would have a turn now."""
         if self.prepare or self.check or self.idle or self._posted or self._descriptors.has_outer:
             return True
+        now = time.monotonic()
         due = self._timers.next_due()
-        return due is not None and due <= time.monotonic()
+        return now > until or (due is not None and due <= now)
 
     def _wait(self, *, may_wait: bool) -> list[tuple[Watch, int]]:
         self._source.flush()
