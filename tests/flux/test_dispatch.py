@@ -330,3 +330,15 @@ def test_an_answer_does_not_wait_for_the_requests_behind_it_when_they_take_long(
         peer.send(*(incoming("s.m") for _ in range(3)))
         handle.reactor_run()
     assert unsent == [True, False, False]
+
+
+def test_what_a_callback_sent_before_it_ended_the_process_leaves(handle: flux.Flux, peer: Peer) -> None:
+    def callback(*_: object) -> None:
+        handle.event_send("last.words")
+        raise SystemExit(3)
+
+    handle.timer_watcher_create(0, callback).start()
+    with pytest.raises(SystemExit):
+        handle.reactor_run()
+    assert not peer.has_been_sent_nothing()
+    assert peer.read().topic == "last.words"

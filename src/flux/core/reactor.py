@@ -11,6 +11,7 @@ The loop ends when nothing referenced is left: each active watcher holds one ref
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 import time
@@ -188,6 +189,10 @@ class Reactor:
                 self._hurry()
             self._source.flush()
             interrupted, result = this_thread.is_interrupted, self._result()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._source.flush()
+            raise
         finally:
             self._leave()
         if interrupted:
