@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -432,3 +433,16 @@ def test_what_is_sent_after_an_interrupted_send_leaves_with_its_rest(handle: flu
     wait_until(lambda: handle.pollevents() & FLUX_POLLOUT, "there is room")
     handle.event_send("small")
     assert [arrived.get(timeout=DEADLINE_S) for _ in range(2)] == ["big", "small"]
+
+
+def test_reconnecting_by_hand_under_a_running_reactor_leaves_no_descriptor_open(shared: flux.Flux) -> None:
+    def count() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    with shared.msg_watcher_create(lambda *_: None, FLUX_MSGTYPE_EVENT), reactor_of(shared):
+        shared.reconnect()
+        shared.rpc("broker.ping", {"seq": 1}).get()
+        before = count()
+        for _ in range(5):
+            shared.reconnect()
+        wait_until(lambda: count() <= before + 1, "the old streams are closed")

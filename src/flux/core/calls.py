@@ -116,6 +116,8 @@ class FutureCalls(Source):
         if link.lost is not None or not self._is_wanted():
             self._listen(wanted=False)
             return
+        if link.retired:  # closed only while we neither watch nor lead
+            self._listen(wanted=False)
         with link.lock:
             is_reading = link.readers.enter_reactor(self.reactor.wake)
             self._leave = link.resign if is_reading else self._rise

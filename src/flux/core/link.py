@@ -254,7 +254,7 @@ class Link(Connection):
                 pass
         finally:
             self.readers.resign()
-            if self._retired:
+            if self.retired:
                 self.close_retired()
 
     def _follow(self, follower: Follower, deadline: float | None) -> None:
@@ -269,7 +269,7 @@ class Link(Connection):
     def resign(self) -> None:
         """Read no more, see Readers.resign."""
         self.readers.resign()
-        if self._retired:
+        if self.retired:
             self.close_retired()
 
     def _read(self, deadline: float | None) -> bool:
