@@ -98,11 +98,12 @@ class Link(Connection):
         """Write all that is queued by any thread, waiting as long as it takes.
 
         While it waits it reads, unless somebody else does, so that a peer that does the same gets on.
-        Raises BrokenPipeError when the peer is gone; what it sent before is kept.
+        Raises BrokenPipeError when the peer is gone, also if another is being looked for; what it sent before is kept.
         """
+        session = self.session
         while (self.session.queued or self._unsent) and self._has_unsent():
             self._wait_for_room()
-            if self.lost is not None:
+            if session.lost is not None:
                 raise named_error(errno.EPIPE)
 
     def _write(self) -> bool:
