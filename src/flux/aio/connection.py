@@ -147,11 +147,13 @@ class Connection:
     async def _reconnect_by_policy(self, policy: Reconnect) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + policy.give_up_s
+        failure: Exception | None = None
         for delay in policy.delays():
             try:
                 link = await asyncio.wait_for(self._restored_link(), deadline - loop.time())
             except (OSError, asyncio.TimeoutError) as error:
-                failure: Exception = error
+                if failure is None or str(error):  # the time limit says nothing, what came before it may
+                    failure = error
             else:
                 if link.session.lost is None:
                     self._go_on(link)
