@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -340,3 +341,15 @@ def test_messages_are_traced_on_demand(
 
     run(main())
     assert "> broker.ping" in capsys.readouterr().err
+
+
+def test_a_recv_that_is_given_up_again_and_again_leaves_nothing(run: Run, peer: Peer) -> None:
+    async def main() -> None:
+        async with connected_to(peer) as handle:
+            for _ in range(50):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(handle.recv(), 0.0001)
+            futures = [thing for thing in gc.get_objects() if isinstance(thing, asyncio.Future) and thing.cancelled()]
+            assert len(futures) < 10
+
+    run(main())
