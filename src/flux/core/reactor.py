@@ -282,8 +282,8 @@ class Reactor:
 
     def _wait(self, *, may_wait: bool) -> list[tuple[Watch, int]]:
         self._source.flush()
-        self._source.begin_wait()
         try:
+            self._source.begin_wait()
             found = self._descriptors.poll(self._longest_wait() if may_wait else 0)
             self._now = time.monotonic()
             ready = []
