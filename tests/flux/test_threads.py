@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -446,3 +447,39 @@ def test_reconnecting_by_hand_under_a_running_reactor_leaves_no_descriptor_open(
         for _ in range(5):
             shared.reconnect()
         wait_until(lambda: count() <= before + 1, "the old streams are closed")
+
+
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_closing_frees_those_who_send_wait_and_run_the_reactor_with_the_same_error(
+    broker: str, *, reconnect: bool
+) -> None:
+    for _ in range(15):
+        ended: SimpleQueue[int | None] = SimpleQueue()
+        has_begun = threading.Event()
+        with flux.Flux(broker, reconnect=reconnect) as handle:
+
+            def ask(handle: flux.Flux = handle) -> None:
+                while True:
+                    handle.rpc("broker.ping", {"seq": 1, "pad": "x" * 200_000}).get()
+
+            def react(handle: flux.Flux = handle, has_begun: threading.Event = has_begun) -> None:
+                def again(rpc: flux.rpc.RPC) -> None:
+                    rpc.get()
+                    has_begun.set()
+                    handle.rpc("broker.ping", {"seq": 1}).then(again)
+
+                handle.rpc("broker.ping", {"seq": 1}).then(again)
+                handle.reactor_run()
+
+            def guarded(work: Callable[[], None], ended: SimpleQueue[int | None] = ended) -> None:
+                try:
+                    work()
+                except OSError as error:
+                    ended.put(error.errno)
+
+            works = (ask, ask, react, handle.recv)
+            threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
+            for thread in threads:
+                thread.start()
+            assert has_begun.wait(DEADLINE_S)
+        assert {ended.get(timeout=DEADLINE_S) for _ in threads} <= {errno.EINVAL, errno.EPIPE}

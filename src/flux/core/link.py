@@ -78,8 +78,11 @@ class Link(Connection):
 
     def _notice_loss(self) -> None:
         """Find a connection lost before something is sent in vain."""
-        while self._refusal is None and self.lost is None and self._wait(select.POLLRDHUP, 0):
+        stream = self.stream
+        while self._wait(select.POLLRDHUP, 0):
             with self.lock:
+                if self.stream is not stream or self._refusal is not None or self.lost is not None:
+                    return  # another was faster; to read now would be to wait, or of no stream
                 follower = self.readers.enter()
             if follower is None:
                 self._lead(_ONCE, None)
