@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +18,7 @@ from flux.constants import (
     FLUX_ROLE_ALL,
     FLUX_ROLE_OWNER,
     FLUX_ROLE_USER,
+    FLUX_RQ_TAIL,
 )
 from flux.packet import Packet
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import flux
+    from flux.message import Message
     from tests.flux.conftest import Peer
 
 Calls = list[Any]
@@ -253,3 +257,88 @@ def test_a_callback_that_sends_without_end_holds_back_no_more_than_a_few_hundred
     handle.timer_watcher_create(0, callback).start()
     handle.reactor_run()
     assert calls == [False]
+
+
+def test_a_peer_that_sends_faster_than_we_handle_is_not_read_without_end(handle: flux.Flux, peer: Peer) -> None:
+    handled = most = 0
+    unsent = 20_000
+
+    def flood() -> None:
+        nonlocal unsent
+        while unsent:
+            peer.send(*(event("e") for _ in range(100)))
+            unsent -= 100
+
+    def callback(*_: object) -> None:
+        nonlocal handled, most
+        handled += 1
+        most = max(most, len(handle.link.inbox))
+        if handled == 20_000:
+            handle.reactor_stop()
+
+    read_end, write_end = os.pipe()
+    sender = threading.Thread(target=flood)
+    try:
+        with (
+            handle.fd_watcher_create(read_end, lambda *_: None, FLUX_POLLIN),  # one message a turn
+            handle.msg_watcher_create(callback, FLUX_MSGTYPE_EVENT),
+        ):
+            sender.start()
+            handle.reactor_run()
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+    sender.join()
+    assert most < 6_000
+
+
+def test_messages_that_are_put_back_do_not_keep_what_they_wait_for_from_being_read(
+    handle: flux.Flux, peer: Peer
+) -> None:
+    handle_next: list[int] = []
+
+    def callback(_handle: flux.Flux, _watcher: object, message: Message, _args: object) -> None:
+        if handle_next:
+            handle.reactor_stop()
+        elif message.topic == "last":
+            handle_next.append(1)
+        else:
+            handle.requeue(message, FLUX_RQ_TAIL)
+
+    with handle.msg_watcher_create(callback, FLUX_MSGTYPE_EVENT):
+        peer.send(*(event("early") for _ in range(2000)))
+        sender = threading.Timer(0.05, peer.send, [event("last")])
+        sender.start()
+        handle.reactor_run()
+    sender.join()
+    assert handle_next
+
+
+def test_an_answer_does_not_wait_for_the_requests_behind_it_when_they_take_long(handle: flux.Flux, peer: Peer) -> None:
+    unsent: Calls = []
+
+    def callback(_handle: flux.Flux, _watcher: object, message: Message, _args: object) -> None:
+        unsent.append(peer.has_been_sent_nothing())
+        handle.respond(message)
+        until = time.monotonic() + 0.005
+        while time.monotonic() < until:
+            pass
+        if len(unsent) == 3:
+            handle.reactor_stop()
+
+    with handle.msg_watcher_create(callback, FLUX_MSGTYPE_REQUEST):
+        peer.send(*(incoming("s.m") for _ in range(3)))
+        handle.reactor_run()
+    assert unsent == [True, False, False]
+
+
+def test_what_a_callback_sent_before_it_ended_the_process_leaves(handle: flux.Flux, peer: Peer) -> None:
+    def callback(*_: object) -> None:
+        handle.event_send("last.words")
+        raise SystemExit(3)
+
+    handle.timer_watcher_create(0, callback).start()
+    with pytest.raises(SystemExit):
+        handle.reactor_run()
+    assert not peer.has_been_sent_nothing()
+    assert peer.read().topic == "last.words"

@@ -253,3 +253,48 @@ def test_a_peer_that_breaks_the_protocol_is_not_called_again(peer: Peer) -> None
         assert handle.recv().topic == "e"
         with pytest.raises(OSError, match="got"):
             handle.recv()
+
+
+def hang_up_on_sender(peer: Peer, handle: flux.Flux) -> None:
+    wait_until(lambda: handle.link.readers.is_led, "the sender waits for room")
+    peer.hang_up()
+
+
+def test_a_message_half_written_at_the_loss_is_told_to_its_sender_at_once(peer: Peer) -> None:
+    welcome = threading.Thread(target=peer.welcome)
+    welcome.start()
+    with flux.Flux(peer.uri, reconnect=True) as handle:
+        welcome.join()
+        ending = threading.Thread(target=hang_up_on_sender, args=(peer, handle))
+        ending.start()
+        with pytest.raises(BrokenPipeError):
+            handle.event_send("big", "x" * 10_000_000)
+        ending.join()
+        assert handle.link.is_mending
+
+
+def test_timers_run_although_the_reactor_was_writing_at_the_loss(peer: Peer) -> None:
+    welcome = threading.Thread(target=peer.welcome)
+    welcome.start()
+    ticks: list[bool] = []
+    with flux.Flux(peer.uri, reconnect=True) as handle:
+        welcome.join()
+        agreeing = threading.Thread(target=lambda: peer.answer(peer.read()))
+        agreeing.start()
+        handle.event_subscribe("e")  # there will be something to restore
+        agreeing.join()
+
+        def tick(*_: object) -> None:
+            ticks.append(handle.link.is_mending)
+            if len(ticks) == 1:
+                handle.event_send("big", "x" * 10_000_000)
+                ending.start()
+            elif len(ticks) == 4:
+                handle.reactor_stop()
+
+        ending = threading.Thread(target=hang_up_on_sender, args=(peer, handle))
+        handle.timer_watcher_create(0, tick, 0.01).start()
+        with handle.msg_watcher_create(lambda *_: None, FLUX_MSGTYPE_EVENT):
+            handle.reactor_run()
+        ending.join()
+    assert ticks == [False, True, True, True]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 
 import flux
 from flux import packet as wire
-from flux.constants import FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_REQUEST, FLUX_RPC_STREAMING
+from flux.constants import FLUX_MSGTYPE_EVENT, FLUX_MSGTYPE_REQUEST, FLUX_POLLOUT, FLUX_RPC_STREAMING
 from flux.future import FutureExt, WaitAllFuture
 from tests.conftest import wait_until
 
@@ -410,3 +412,74 @@ def test_each_thread_may_wait_for_a_chain_of_its_own(shared: flux.Flux, echo: st
             assert FutureExt(chain, mark, 3, flux_handle=shared).get() == mark
 
     run_all(*(lambda name=n: wait(name) for n in range(8)))
+
+
+def test_what_is_sent_after_an_interrupted_send_leaves_with_its_rest(handle: flux.Flux, peer: Peer) -> None:
+    arrived: SimpleQueue[str | None] = SimpleQueue()
+
+    def interrupt() -> None:
+        wait_until(lambda: handle.link.readers.is_led, "the sender waits for room")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def read() -> None:
+        for _ in range(2):
+            arrived.put(peer.read().topic)
+
+    killer = threading.Thread(target=interrupt)
+    killer.start()
+    with pytest.raises(KeyboardInterrupt):
+        handle.event_send("big", "x" * 300_000)
+    killer.join()
+    threading.Thread(target=read, daemon=True).start()
+    wait_until(lambda: handle.pollevents() & FLUX_POLLOUT, "there is room")
+    handle.event_send("small")
+    assert [arrived.get(timeout=DEADLINE_S) for _ in range(2)] == ["big", "small"]
+
+
+def test_reconnecting_by_hand_under_a_running_reactor_leaves_no_descriptor_open(shared: flux.Flux) -> None:
+    def count() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    with shared.msg_watcher_create(lambda *_: None, FLUX_MSGTYPE_EVENT), reactor_of(shared):
+        shared.reconnect()
+        shared.rpc("broker.ping", {"seq": 1}).get()
+        before = count()
+        for _ in range(5):
+            shared.reconnect()
+        wait_until(lambda: count() <= before + 1, "the old streams are closed")
+
+
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_closing_frees_those_who_send_wait_and_run_the_reactor_with_the_same_error(
+    broker: str, *, reconnect: bool
+) -> None:
+    for _ in range(15):
+        ended: SimpleQueue[int | None] = SimpleQueue()
+        has_begun = threading.Event()
+        with flux.Flux(broker, reconnect=reconnect) as handle:
+
+            def ask(handle: flux.Flux = handle) -> None:
+                while True:
+                    handle.rpc("broker.ping", {"seq": 1, "pad": "x" * 200_000}).get()
+
+            def react(handle: flux.Flux = handle, has_begun: threading.Event = has_begun) -> None:
+                def again(rpc: flux.rpc.RPC) -> None:
+                    rpc.get()
+                    has_begun.set()
+                    handle.rpc("broker.ping", {"seq": 1}).then(again)
+
+                handle.rpc("broker.ping", {"seq": 1}).then(again)
+                handle.reactor_run()
+
+            def guarded(work: Callable[[], None], ended: SimpleQueue[int | None] = ended) -> None:
+                try:
+                    work()
+                except OSError as error:
+                    ended.put(error.errno)
+
+            works = (ask, ask, react, handle.recv)
+            threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
+            for thread in threads:
+                thread.start()
+            assert has_begun.wait(DEADLINE_S)
+        assert {ended.get(timeout=DEADLINE_S) for _ in threads} <= {errno.EINVAL, errno.EPIPE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from flux.connectors.trace import describe
 from flux.constants import FLUX_MSGFLAG_STREAMING, FLUX_MSGTYPE_CONTROL, FLUX_O_TRACE
 from flux.packet import Packet
 from tests.flux.vectors import PACKETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def described(packet: Packet, seconds: float = 0.0) -> list[str]:
@@ -75,3 +79,12 @@ def test_a_handle_that_is_not_traced_prints_nothing(capsys: pytest.CaptureFixtur
         handle.event_send("a")
         handle.recv()
     assert capsys.readouterr().err == ""
+
+
+def test_a_trace_that_cannot_be_printed_harms_no_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "closed").open("w") as closed:
+        pass
+    monkeypatch.setattr("sys.stderr", closed)
+    with flux.Flux("loop://", FLUX_O_TRACE) as handle:
+        handle.event_send("e")
+        assert handle.recv().topic == "e"

@@ -43,6 +43,11 @@ class Call(asyncio.Future[Any]):
         """It went out as this request."""
         self._session, self._tag = session, tag
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether what was asked for has been done, or may be although it was given up."""
+        return self.cancelled() or (self.done() and self.exception() is None)
+
     def on_response(self, response: Packet) -> None:
         """Take the answer."""
         if self.done():

@@ -97,13 +97,20 @@ class Connection:
         if self._is_closed or self.link is not None or self._reconnecting is not None:
             raise OSError(errno.EINVAL, "a handle connects once; make a new one, or await its reconnect()")
         self.uri = uri
-        self.link = await self._new_link()
+        self.link = self._checked(await self._new_link())
 
     async def _new_link(self) -> Link:
         encode = encoder(os.environ)
         transport = await open_transport(self.uri)
         self._is_repeatable = transport.is_repeatable
         return Link(transport.stream, self._on_messages, self._on_lost, encode)
+
+    def _checked(self, link: Link) -> Link:
+        """The new link, unless the handle was closed while it was made."""
+        if self._is_closed:
+            link.lose(named_error(errno.ECANCELED))
+        self._check_not_closed()
+        return link
 
     async def _restored_link(self) -> Link:
         """A link on which all that the old one had is done again."""
@@ -128,8 +135,11 @@ class Connection:
             raise named_error(errno.ENOTSUP)
         if self._reconnecting is not None and not self._reconnecting.done():
             await self._reconnecting_done()
-            return
-        link = await self._restored_link()
+            if self.link is not None:
+                return
+        link = self._checked(await self._restored_link())
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()  # begun since, or over
         old, self.link = self.link, None
         if old is not None:
             old.lose(OSError(errno.ECONNRESET, "RPC aborted due to broker reconnect"))
@@ -230,9 +240,12 @@ class Connection:
             return "reconnecting"
         return "connected" if self.link.session.lost is None else "lost"
 
-    def _check_open(self) -> None:
+    def _check_not_closed(self) -> None:
         if self._is_closed:
             raise OSError(errno.EINVAL, "the handle is closed")
+
+    def _check_open(self) -> None:
+        self._check_not_closed()
         if self.link is None and self._reconnecting is None:
             raise OSError(errno.EINVAL, "the handle is not connected: use `async with`, or flux.aio.connect()")
 
@@ -304,9 +317,12 @@ class Connection:
         link = self.link
         if link is not None:
             link.check_place()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(link.drain(), _LINGER_S)
-        self.abort()
+        try:
+            if link is not None:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(link.drain(), _LINGER_S)
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Hang up; whoever waits gets EINVAL."""

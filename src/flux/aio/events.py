@@ -105,7 +105,7 @@ async def subscribe(connection: Connection, topic: str) -> None:
     try:
         await call
     except BaseException:
-        if call.cancelled():
+        if call.has_effect:
             connection.tell("event.unsubscribe", {"topic": topic})
         raise
     connection.restoring.subscribed(topic)

@@ -53,6 +53,7 @@ class Link:
         self._pid = os.getpid()
         self._queued = 0
         self._is_flush_due = False
+        self._is_read_due = False
         self._is_unheard = False
         self._unsent = _NOTHING  # not empty while the socket is full
         self._drained: asyncio.Future[None] | None = None
@@ -145,7 +146,13 @@ class Link:
         for _ in range(_READS_MAX):
             if not self._read():
                 return
-        self._loop.call_soon(self._on_readable)
+        if not self._is_read_due:
+            self._is_read_due = True
+            self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._is_read_due = False
+        self._on_readable()
 
     def _read(self) -> bool:
         """Take one read. False when nothing was there, or the connection is lost."""

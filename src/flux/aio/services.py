@@ -197,7 +197,7 @@ async def register(connection: Connection, name: str, service: Service | None) -
         await call
     except BaseException:
         del connection.services[name]
-        if call.cancelled():
+        if call.has_effect:
             connection.tell("service.remove", {"service": name})
         raise
     connection.restoring.registered(name)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 from collections import deque
 from typing import TYPE_CHECKING
@@ -77,7 +78,12 @@ class Unread:
                 raise OSError(self.ended.errno, self.ended.strerror) from self.ended
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                with contextlib.suppress(ValueError):  # woken at the same time
+                    self._waiters.remove(waiter)
+                raise
         return packet
 
     def _take(self, matches: Callable[[Packet], bool] | None) -> Packet | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -137,4 +138,5 @@ class TracedStream:
         for packet in packets:
             now = time.monotonic()
             self._first = now if self._first is None else self._first
-            sys.stderr.write(describe(packet, now - self._first))
+            with contextlib.suppress(OSError, ValueError):  # stderr is closed or full; the message has passed
+                sys.stderr.write(describe(packet, now - self._first))

@@ -70,7 +70,7 @@ class FutureCalls(Source):
 
     def close(self) -> None:
         """Let go of the stream, and of the reactor unless it is running."""
-        self._listen(wanted=False)
+        self.stream_changed()
         if not self.reactor.is_running:
             self.reactor.close()
 
@@ -79,14 +79,17 @@ class FutureCalls(Source):
         link, watch = self._link, self._stream_watch
         if watch is not None and not (wanted and watch.fd == link.fileno()):
             with link.lock:
+                if self._stream_watch is not watch:  # another thread was faster
+                    return
                 self._stream_watch = None
                 self.reactor.remove_watch(watch)
                 link.watchers.pop(self, None)
                 link.close_retired()
         if wanted and self._stream_watch is None:
             with link.lock:
-                self._stream_watch = Watch(link.fileno(), FLUX_POLLIN, self._read, is_inner=True)
-                self.reactor.add_watch(self._stream_watch)
+                watch = Watch(link.fileno(), FLUX_POLLIN, self._read, is_inner=True)
+                self.reactor.add_watch(watch)
+                self._stream_watch = watch
                 link.watchers[self] = None
 
     def stream_changed(self) -> None:
@@ -113,12 +116,14 @@ class FutureCalls(Source):
         """Read during the wait that comes, unless another thread does: it wakes us."""
         link = self._link
         link.check_process()  # a callback may have forked
-        if link.lost is not None or not self._is_wanted():
+        if link.retired:  # closed only while we neither watch nor lead
             self._listen(wanted=False)
-            return
-        with link.lock:
-            is_reading = link.readers.enter_reactor(self.reactor.wake)
-            self._leave = link.resign if is_reading else self._rise
+        is_reading = False
+        if self._is_wanted():
+            with link.lock:
+                if link.lost is None:
+                    is_reading = link.readers.enter_reactor(self.reactor.wake)
+                    self._leave = link.resign if is_reading else self._rise
         self._listen(wanted=is_reading)
 
     def _rise(self) -> None:

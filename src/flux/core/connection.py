@@ -57,7 +57,8 @@ class Connection(ABC):
         self._is_closed = False
         self._refusal: OSError | None = None  # to every use: closed, or another process's
         self._unsent: bytes | memoryview = b""  # survives a KeyboardInterrupt in the middle of a long send
-        self._retired: list[Stream] = []  # shut down, and closed when nobody is inside any more
+        self.retired: list[Stream] = []
+        """Streams of the past, shut down, and closed when nobody is inside any more."""
         self.watchers: dict[StreamWatcher, None] = {}
         self.lock = threading.RLock()  # a signal's handler, or __del__, may come in the middle of its own thread
         self.readers = Readers(self.lock)
@@ -134,7 +135,7 @@ class Connection(ABC):
         return waiting
 
     def _retire(self, stream: Stream) -> None:
-        self._retired.append(stream)
+        self.retired.append(stream)
         for watcher in tuple(self.watchers):
             watcher.stream_changed()
         if self.readers.is_led:
@@ -146,7 +147,7 @@ class Connection(ABC):
         with self.lock:
             if self.watchers or self.readers.is_led:
                 return
-            retired, self._retired = self._retired, []
+            retired, self.retired = self.retired, []
             for stream in retired:
                 stream.close()
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Dispatcher"]
 
 _TEXT_MAX = 255  # bytes of an error text
+_AHEAD_MAX = 1024  # messages that wait: then no more are read
 
 
 class Dispatcher(FutureCalls):
@@ -48,6 +49,7 @@ class Dispatcher(FutureCalls):
         self._exact: dict[str, list[MessageWatcher]] = {}  # oldest first, as the other list
         self._others: list[MessageWatcher] = []
         self._running = 0
+        self._turns_off = 0  # in which nothing is read, so that those who wait are handled
 
     def add(self, watcher: MessageWatcher) -> None:
         """Consider a watcher from now on, if it is started."""
@@ -76,6 +78,18 @@ class Dispatcher(FutureCalls):
 
     def _is_wanted(self) -> bool:
         return self._running > 0 or super()._is_wanted()
+
+    def _read(self, events: int) -> None:
+        """Read, unless too much waits: then the socket fills up, and the peer has to wait or to give us up.
+
+        A turn handles a message, so what waits has had its turn after as many turns, also if it was put back.
+        """
+        inbox = self._link.inbox
+        if self._turns_off and len(inbox) > _AHEAD_MAX:
+            self._turns_off -= 1
+            return
+        super()._read(events)
+        self._turns_off = max(0, len(inbox) - _AHEAD_MAX)
 
     # What the reactor asks of its source
 

@@ -78,8 +78,11 @@ class Link(Connection):
 
     def _notice_loss(self) -> None:
         """Find a connection lost before something is sent in vain."""
-        while self._refusal is None and self.lost is None and self._wait(select.POLLRDHUP, 0):
+        stream = self.stream
+        while self._wait(select.POLLRDHUP, 0):
             with self.lock:
+                if self.stream is not stream or self._refusal is not None or self.lost is not None:
+                    return  # another was faster; to read now would be to wait, or of no stream
                 follower = self.readers.enter()
             if follower is None:
                 self._lead(_ONCE, None)
@@ -98,11 +101,12 @@ class Link(Connection):
         """Write all that is queued by any thread, waiting as long as it takes.
 
         While it waits it reads, unless somebody else does, so that a peer that does the same gets on.
-        Raises BrokenPipeError when the peer is gone; what it sent before is kept.
+        Raises BrokenPipeError when the peer is gone, also if another is being looked for; what it sent before is kept.
         """
+        session = self.session
         while (self.session.queued or self._unsent) and self._has_unsent():
             self._wait_for_room()
-            if self.lost is not None:
+            if session.lost is not None:
                 raise named_error(errno.EPIPE)
 
     def _write(self) -> bool:
@@ -114,7 +118,7 @@ class Link(Connection):
         except OSError:
             return False
         self._unsent = b"" if sent == len(data) else memoryview(data)[sent:]
-        return not self._unsent
+        return not (self._unsent or self.session.queued)
 
     def _flush_to_wait(self) -> None:
         """Write what is queued before a wait, which will find a peer that is gone by itself."""
@@ -140,7 +144,7 @@ class Link(Connection):
                 failure = error
             else:
                 self._unsent = b"" if sent == len(data) else memoryview(data)[sent:]
-                return bool(self._unsent)
+                return bool(self._unsent or self.session.queued)
         self._read_out()
         raise named_error(errno.EPIPE) from failure
 
@@ -254,7 +258,7 @@ class Link(Connection):
                 pass
         finally:
             self.readers.resign()
-            if self._retired:
+            if self.retired:
                 self.close_retired()
 
     def _follow(self, follower: Follower, deadline: float | None) -> None:
@@ -269,7 +273,7 @@ class Link(Connection):
     def resign(self) -> None:
         """Read no more, see Readers.resign."""
         self.readers.resign()
-        if self._retired:
+        if self.retired:
             self.close_retired()
 
     def _read(self, deadline: float | None) -> bool:
@@ -339,10 +343,11 @@ class Link(Connection):
 
     def _wait(self, events: int, timeout_s: float | None) -> int:
         """Wait for poll(2) events of the stream; those that occurred, 0 after the timeout."""
-        if self.fileno() < 0:
+        fd = self.fileno()  # asked once: another thread may hang up meanwhile
+        if fd < 0:
             return 0
         poll = select.poll()
-        poll.register(self.stream, events)
+        poll.register(fd, events)
         try:
             this_thread.block()
             ready = poll.poll(None if timeout_s is None else max(0, math.ceil(timeout_s * 1000)))

@@ -11,6 +11,7 @@ The loop ends when nothing referenced is left: each active watcher holds one ref
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 import time
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Hook", "Reactor", "Source"]
 
 _HURRY_MAX = 64  # messages after one turn: then the socket is looked at, and what was queued leaves
+_HURRY_S = 0.001  # and no longer than this after the wait, since answers are held back meanwhile
 
 Hook = dict["Callable[[], object]", None]
 """Callbacks of one phase of a turn, in the order they were added."""
@@ -187,6 +189,10 @@ class Reactor:
                 self._hurry()
             self._source.flush()
             interrupted, result = this_thread.is_interrupted, self._result()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._source.flush()
+            raise
         finally:
             self._leave()
         if interrupted:
@@ -260,22 +266,24 @@ class Reactor:
 
     def _hurry(self) -> None:
         """Go on with the messages as long as a whole turn would do nothing else."""
+        until = self._now + _HURRY_S
         for _ in range(_HURRY_MAX):
-            if self._is_stopping or self._is_awaited() or not self._source.has_work():
+            if self._is_stopping or self._is_awaited(until) or not self._source.has_work():
                 break
             self._source.dispatch()
 
-    def _is_awaited(self) -> bool:
-        """Whether a watcher other than of messages would have a turn now."""
+    def _is_awaited(self, until: float) -> bool:
+        """Whether it is too late, or a watcher other than of messages would have a turn now."""
         if self.prepare or self.check or self.idle or self._posted or self._descriptors.has_outer:
             return True
+        now = time.monotonic()
         due = self._timers.next_due()
-        return due is not None and due <= time.monotonic()
+        return now > until or (due is not None and due <= now)
 
     def _wait(self, *, may_wait: bool) -> list[tuple[Watch, int]]:
         self._source.flush()
-        self._source.begin_wait()
         try:
+            self._source.begin_wait()
             found = self._descriptors.poll(self._longest_wait() if may_wait else 0)
             self._now = time.monotonic()
             ready = []

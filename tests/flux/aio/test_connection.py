@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -355,3 +356,58 @@ def test_messages_are_traced_on_demand(
 
     run(main())
     assert "> broker.ping" in capsys.readouterr().err
+
+
+def test_a_recv_that_is_given_up_again_and_again_leaves_nothing(run: Run, peer: Peer) -> None:
+    async def main() -> None:
+        async with connected_to(peer) as handle:
+            for _ in range(50):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(handle.recv(), 0.0001)
+            futures = [thing for thing in gc.get_objects() if isinstance(thing, asyncio.Future) and thing.cancelled()]
+            assert len(futures) < 10
+
+    run(main())
+
+
+def test_a_handle_closed_while_it_connects_hangs_up(run: Run, peer: Peer) -> None:
+    async def main() -> None:
+        handle = flux.aio.Flux(peer.uri)
+        opening = asyncio.create_task(handle.__aenter__())
+        await asyncio.sleep(0)
+        await handle.close()
+        await asyncio.to_thread(peer.welcome)
+        with pytest.raises(OSError, match="closed"):
+            await opening
+        assert await asyncio.to_thread(peer.is_hung_up_on)
+
+    run(main())
+
+
+def test_a_handle_closed_while_it_reconnects_hangs_up(run: Run, peer: Peer) -> None:
+    async def main() -> None:
+        async with connected_to(peer) as handle:
+            reconnecting = asyncio.create_task(handle.reconnect())
+            await asyncio.sleep(0)
+        await asyncio.to_thread(peer.welcome)
+        with pytest.raises(OSError, match="closed"):
+            await reconnecting
+        assert await asyncio.to_thread(peer.is_hung_up_on)
+
+    run(main())
+
+
+def test_a_close_that_is_cancelled_hangs_up_nevertheless(run: Run, peer: Peer) -> None:
+    async def main() -> None:
+        async with connected_to(peer) as handle:
+            call = handle.rpc("s.m", "x" * 3_000_000)  # more than the socket takes
+            closing = asyncio.create_task(handle.close())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            with pytest.raises(OSError, match="closed"):
+                await call
+
+    run(main())

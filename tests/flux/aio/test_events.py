@@ -144,3 +144,18 @@ def test_too_many_unread_events_are_an_error_after_those_that_were_kept(run: Run
             await events.__aexit__()
 
     run(main())
+
+
+def test_a_subscription_cancelled_as_it_succeeds_is_undone(run: Run, peer: Peer) -> None:
+    async def main() -> None:
+        async with connected_to(peer) as handle:
+            before = handle.rpc("s.m")
+            subscribing = asyncio.create_task(handle.event_subscribe("mine"))
+            before.add_done_callback(lambda _: subscribing.cancel())
+            asked = [await read_from(peer), await read_from(peer)]
+            peer.send(*(wire.response_to(request) for request in asked))
+            with pytest.raises(asyncio.CancelledError):
+                await subscribing
+            assert (await read_from(peer)).topic == "event.unsubscribe"
+
+    run(main())

@@ -199,3 +199,23 @@ def test_delays_grow_up_to_the_longest() -> None:
     policy = flux.aio.Reconnect(first_delay_s=1, longest_delay_s=4)
     for delay, top in zip(policy.delays(), [1, 2, 4, 4, 4], strict=False):
         assert top / 2 <= delay <= top
+
+
+def test_by_hand_it_connects_although_the_attempts_were_given_up(run: Run, peer: Peer) -> None:
+    async def main() -> None:
+        policy = flux.aio.Reconnect(give_up_s=0.05, first_delay_s=0.01)
+        async with connected_to(peer, reconnect=policy) as handle:
+            peer.hang_up()
+            await turn_until(lambda: "reconnecting" in repr(handle))
+            by_hand = asyncio.create_task(handle.reconnect())  # waits for the attempts, which nobody welcomes
+            with pytest.raises(ConnectionResetError, match="gave up"):
+                await handle.rpc("s.m")
+            with pytest.raises(BrokenPipeError):  # this one was given up
+                await asyncio.to_thread(peer.welcome)
+            await asyncio.to_thread(peer.welcome)
+            await by_hand
+            call = handle.rpc("s.m")
+            await answer_next(peer)
+            assert await call is None
+
+    run(main())

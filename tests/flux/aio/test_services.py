@@ -359,3 +359,18 @@ def test_a_program_of_the_other_handle_is_served(run: Run, broker: str) -> None:
             assert await asyncio.to_thread(ask) == 8
 
     run(main())
+
+
+def test_a_registration_cancelled_as_it_succeeds_is_undone(run: Run, peer: Peer) -> None:
+    async def main() -> None:
+        async with connected_to(peer) as handle:
+            before = handle.rpc("s.m")
+            registering = asyncio.create_task(handle.service_register("mine"))
+            before.add_done_callback(lambda _: registering.cancel())
+            asked = [await read_from(peer), await read_from(peer)]
+            peer.send(*(wire.response_to(request) for request in asked))
+            with pytest.raises(asyncio.CancelledError):
+                await registering
+            assert (await read_from(peer)).topic == "service.remove"
+
+    run(main())
