@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answers"]
 
+_MANY = 16  # results in a list: then taking out the first costs more than a deque
+
 
 class Answers:
     """What has arrived for one request; the protocol state adds, the futures of the request take.
@@ -26,7 +28,8 @@ class Answers:
     __slots__ = ("holders", "is_finished", "listeners", "results", "tag")
 
     def __init__(self) -> None:
-        self.results: deque[Packet | OSError] = deque()
+        self.results: list[Packet | OSError] | deque[Packet | OSError] = []
+        """Most requests have one, for which a deque would be twelve times too large; a stream may have many."""
         self.is_finished = False
         self.listeners: tuple[Callable[[], None], ...] = ()
         self.tag = 0
@@ -45,7 +48,10 @@ class Answers:
 
     def add(self, result: Packet | OSError) -> None:
         """Take a result after which others may come."""
-        self.results.append(result)
+        results = self.results
+        if len(results) == _MANY and isinstance(results, list):
+            self.results = results = deque(results)
+        results.append(result)
         for listener in self.listeners:
             listener()
 

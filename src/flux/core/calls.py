@@ -138,13 +138,13 @@ class FutureCalls(Source):
 
     def has_work(self) -> bool:
         """Whether a future's callback, or the end of the connection is to be handled."""
-        return bool(self._due) or (self._link.lost is not None and self._is_wanted())
+        return bool(self._due) or (self._link.session.lost is not None and self._is_wanted())
 
     def dispatch(self) -> None:
         """Call the futures that are due; a lost connection stops the reactor after the last."""
         if self._due:
             self._call_due()
-        if self._link.lost is not None and self._is_wanted() and self._is_drained():
+        if self._link.session.lost is not None and self._is_wanted() and self._is_drained():
             self.reactor.stop_error()
 
     def flush(self) -> None:

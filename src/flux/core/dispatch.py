@@ -95,7 +95,7 @@ class Dispatcher(FutureCalls):
 
     def has_work(self) -> bool:
         """Whether a message, a future's callback, or the end of the connection is to be handled."""
-        return bool(self._link.inbox and self._is_wanted()) or super().has_work()
+        return bool(self._link.inbox.packets and self._is_wanted()) or super().has_work()
 
     def dispatch(self) -> None:
         """Handle one message and the futures that are due; a lost connection stops the reactor after the last."""

@@ -112,7 +112,7 @@ class Future(Awaited):
         """Drop the current result; the next one, if it has arrived, takes its place."""
         with self._lock():
             if self._answers.results:
-                self._answers.results.popleft()
+                del self._answers.results[0]
             self._start_timer()
             self._keep_alive()
 

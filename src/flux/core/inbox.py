@@ -22,29 +22,33 @@ class Inbox:
     """
 
     def __init__(self, packets: deque[Packet]) -> None:
-        self._packets = packets
+        self.packets = packets
+        """The oldest first; taken out and put back by the methods below only."""
         self.taken = 0
 
     def __len__(self) -> int:
-        return len(self._packets)
+        return len(self.packets)
 
     @property
     def arrived(self) -> int:
         """How many messages arrived so far."""
-        return self.taken + len(self._packets)
+        return self.taken + len(self.packets)
 
     def take(self) -> Packet | None:
         """The oldest message, None without one."""
-        if not self._packets:
+        if not self.packets:
             return None
         self.taken += 1
-        return self._packets.popleft()
+        return self.packets.popleft()
 
     def take_matching(self, matches: Callable[[Packet], bool]) -> Packet | None:
         """The oldest message that matches, None without one; the others keep their order."""
-        for place, packet in enumerate(self._packets):
+        packets = self.packets
+        if packets and matches(packets[0]):  # as it mostly is
+            return self.take()
+        for place, packet in enumerate(packets):
             if matches(packet):
-                del self._packets[place]
+                del packets[place]
                 self.taken += 1
                 return packet
         return None
@@ -53,6 +57,6 @@ class Inbox:
         """Put a message before all others, or behind them."""
         self.taken -= 1
         if first:
-            self._packets.appendleft(packet)
+            self.packets.appendleft(packet)
         else:
-            self._packets.append(packet)
+            self.packets.append(packet)

@@ -239,7 +239,7 @@ class Link(Connection):
 
     def take(self) -> Packet | None:
         """Take the oldest message, if there is one."""
-        if not self.inbox:
+        if not self.inbox.packets:
             return None
         with self.lock:
             return self.inbox.take()
