@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hook", "Reactor", "Source"]
 
-_HURRY_MAX = 64  # messages after one turn: then the socket is looked at, and what was queued leaves
+_HURRY_MAX = 256  # messages after one turn: then the socket is looked at, and what was queued leaves
 _HURRY_S = 0.001  # and no longer than this after the wait, since answers are held back meanwhile
 
 Hook = dict["Callable[[], object]", None]
