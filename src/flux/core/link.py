@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Link"]
 
+_FULL = BlockingIOError()
 _ONCE = (None,)  # results enough to stop reading after the first time
 _LOOK_AGAIN_S = 0.02  # for a sender without room: the one who reads meanwhile may stop reading
 
@@ -59,9 +60,9 @@ class Link(Connection):
                 self.check_usable()
             session = self.session
             tag = session.request(topic, payload, receiver, nodeid=nodeid, flags=flags)
-            is_done = not at_once or self._write()
-        if not is_done:
-            self.flush()
+            obstacle = self._write() if at_once else None
+        if obstacle is not None:
+            self._finish(obstacle)
         return session, tag
 
     def send(self, packet: Packet, *, at_once: bool) -> None:
@@ -72,9 +73,9 @@ class Link(Connection):
             if self._refusal is not None:
                 self.check_usable()
             self.session.send(packet)
-            is_done = not at_once or self._write()
-        if not is_done:
-            self.flush()
+            obstacle = self._write() if at_once else None
+        if obstacle is not None:
+            self._finish(obstacle)
 
     def _notice_loss(self) -> None:
         """Find a connection lost before something is sent in vain."""
@@ -103,50 +104,48 @@ class Link(Connection):
         While it waits it reads, unless somebody else does, so that a peer that does the same gets on.
         Raises BrokenPipeError when the peer is gone, also if another is being looked for; what it sent before is kept.
         """
-        session = self.session
-        while (self.session.queued or self._unsent) and self._has_unsent():
-            self._wait_for_room()
-            if session.lost is not None:
-                raise named_error(errno.EPIPE)
+        if self.session.queued or self._unsent:
+            self._finish(self._write_in_turn())
 
-    def _write(self) -> bool:
-        """Write what the stream takes now, under the lock; whether nothing is left. `flush` meets an error again."""
+    def _write(self) -> OSError | None:
+        """Write what the stream takes now, under the lock. Why not all of it went, _FULL if it takes no more."""
         data = self._unsent or self.session.bytes_to_send()
+        if not data:
+            return None
         self._unsent = data
         try:
             sent = self.stream.send(data, socket.MSG_DONTWAIT)
-        except OSError:
-            return False
+        except BlockingIOError:
+            return _FULL
+        except OSError as error:
+            self._unsent = b""
+            return error
         self._unsent = b"" if sent == len(data) else memoryview(data)[sent:]
-        return not (self._unsent or self.session.queued)
+        return _FULL if self._unsent or self.session.queued else None
+
+    def _write_in_turn(self) -> OSError | None:
+        with self.lock:
+            if self._refusal is not None:
+                self.check_usable()
+            return self._write()
+
+    def _finish(self, obstacle: OSError | None) -> None:
+        """Write all the same what a `_write` has left. Raises BrokenPipeError as `flush` does."""
+        session = self.session
+        while obstacle is not None:
+            if obstacle is not _FULL:
+                self._read_out()
+                raise named_error(errno.EPIPE) from obstacle
+            self._wait_for_room()
+            if session.lost is not None:
+                raise named_error(errno.EPIPE)
+            obstacle = self._write_in_turn()
 
     def _flush_to_wait(self) -> None:
         """Write what is queued before a wait, which will find a peer that is gone by itself."""
         self.check_usable()
         with contextlib.suppress(BrokenPipeError):
             self.flush()
-
-    def _has_unsent(self) -> bool:
-        """Write what the stream takes now; whether something is left."""
-        with self.lock:
-            if self._refusal is not None:
-                self.check_usable()
-            data = self._unsent or self.session.bytes_to_send()
-            if not data:
-                return False
-            self._unsent = data
-            try:
-                sent = self.stream.send(data, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return True
-            except OSError as error:
-                self._unsent = b""
-                failure = error
-            else:
-                self._unsent = b"" if sent == len(data) else memoryview(data)[sent:]
-                return bool(self._unsent or self.session.queued)
-        self._read_out()
-        raise named_error(errno.EPIPE) from failure
 
     def _wait_for_room(self) -> None:
         with self.lock:
