@@ -59,8 +59,12 @@ class Store:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         try:
             self._database = sqlite3.connect(path, isolation_level=None)
-            self._prepare()
-            self._load()
+            try:
+                self._prepare()
+                self._load()
+            except BaseException:
+                self._database.close()
+                raise
         except (sqlite3.Error, ServiceError, UnicodeDecodeError) as error:
             raise OSError(f"{path} cannot be read: {error}; restore it, or move it away to begin anew") from error
 
