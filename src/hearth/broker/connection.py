@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from hearth.broker.credentials import Credentials
 
-__all__ = ["HARD_MARK_BYTES", "SOFT_MARK_BYTES", "Connection"]
+__all__ = ["GUEST_HARD_MARK_BYTES", "HARD_MARK_BYTES", "SOFT_MARK_BYTES", "Connection"]
 
 log = logging.getLogger(__name__)
 
 SOFT_MARK_BYTES = 8 << 20
-HARD_MARK_BYTES = 64 << 20
+HARD_MARK_BYTES, GUEST_HARD_MARK_BYTES = 64 << 20, 16 << 20
 """A reader who is slow for a while (20 MB of events have been seen) is served; one who never reads is cut."""
 
 _TURN_READS, _TURN_MESSAGES = 8, 256  # in one go, whichever comes first; then it is the turn of others
@@ -70,6 +70,7 @@ class Connection(Port):
         self._passage = Passage(broker.router, self)
         self._queue: list[bytes | memoryview] = []
         self._queued = 0
+        self._hard_mark = HARD_MARK_BYTES if credentials.is_owner else GUEST_HARD_MARK_BYTES
         self._sent = 0
         self._received = 0
         self._holds = Holds(self._pause, self._resume)
@@ -210,7 +211,7 @@ class Connection(Port):
         """Queue one framed message; it leaves when the broker settles."""
         if self._is_deaf:
             return
-        if self._queued > HARD_MARK_BYTES:
+        if self._queued > self._hard_mark:
             log.warning("%r does not read: %d bytes wait for it; cut off", self, self._queued)
             self._is_deaf = True  # closed when the batch is over: the router is in the middle of its tables
             self._broker.settle_later(self)

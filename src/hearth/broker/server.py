@@ -32,7 +32,7 @@ __all__ = ["GUEST_CONNECTIONS_MAX", "GUEST_MESSAGE_MAX_BYTES", "Broker"]
 log = logging.getLogger(__name__)
 
 GUEST_CONNECTIONS_MAX = 32  # of one uid
-GUEST_MESSAGE_MAX_BYTES = 16 << 20  # with the former, half a GiB that one guest may have us wait for
+GUEST_MESSAGE_MAX_BYTES = 1 << 20  # to take one apart as JSON holds everybody up for a tenth of a second at most
 
 _BACKLOG = 512
 _READ_BYTES = 256 << 10
