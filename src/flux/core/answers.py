@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from flux.constants import FLUX_MSGFLAG_STREAMING
 
 if TYPE_CHECKING:
@@ -18,22 +20,19 @@ __all__ = ["Answers"]
 _MANY = 16  # results in a list: then taking out the first costs more than a deque
 
 
-class Answers:
+class Answers(msgspec.Struct, eq=False):
     """What has arrived for one request; the protocol state adds, the futures of the request take.
 
     It knows neither of them, so a future that nobody holds any more goes at once, and its handle with it.
     Guarded by the link's lock, except that anyone may look whether `results` is empty.
     """
 
-    __slots__ = ("holders", "is_finished", "listeners", "results", "tag")
-
-    def __init__(self) -> None:
-        self.results: list[Packet | OSError] | deque[Packet | OSError] = []
-        """Most requests have one, for which a deque would be twelve times too large; a stream may have many."""
-        self.is_finished = False
-        self.listeners: tuple[Callable[[], None], ...] = ()
-        self.tag = 0
-        self.holders = 0
+    results: list[Packet | OSError] | deque[Packet | OSError] = msgspec.field(default_factory=list)
+    """Most requests have one, for which a deque would be twelve times too large; a stream may have many."""
+    is_finished: bool = False
+    listeners: tuple[Callable[[], None], ...] = ()
+    tag: int = 0
+    holders: int = 0
 
     def on_response(self, response: Packet) -> None:
         """Take an answer; the last one is an error, or any without the streaming flag."""

@@ -45,7 +45,8 @@ class FutureCalls(Source):
 
     def wait_for(self, future: Callee) -> None:
         """A future has a callback to be called: keep it and the reactor alive."""
-        self._kept.discard(future)
+        if self._kept:
+            self._kept.discard(future)
         self._waiting.add(future)
         self.reactor.wake_elsewhere()
 
@@ -57,7 +58,8 @@ class FutureCalls(Source):
     def forget(self, future: Callee) -> None:
         """It has no callback any more."""
         self._waiting.discard(future)
-        self._kept.discard(future)
+        if self._kept:
+            self._kept.discard(future)
 
     def result_arrived(self, future: Callee) -> None:
         """Call the future's callback once, after the messages that arrived before now."""

@@ -91,7 +91,7 @@ class Connection(ABC):
 
     def check_process(self) -> None:
         """Raise OSError (EINVAL) in a process that has not opened it."""
-        if not self._is_closed:
+        if self._refusal is not None and not self._is_closed:
             self.check_usable()
 
     def check_readable(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from flux.core.awaited import Awaited
 
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Future"]
 
 
-@dataclass(slots=True)
-class _Then:
+class _Then(msgspec.Struct, eq=False):
     """A callback that waits for results."""
 
     calls: FutureCalls
