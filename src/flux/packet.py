@@ -85,7 +85,7 @@ class ProtocolError(OSError):
         self.what, self.got, self.want = what, got, want
 
 
-class Packet(msgspec.Struct):
+class Packet(msgspec.Struct, gc=False):  # it holds nothing that could lead back to it
     """One message, field by field.
 
     aux1 is nodeid (request), errnum (response), sequence (event) or control type; aux2 is the
