@@ -154,7 +154,7 @@ class Connection(Port):
             for body, start, end in self._cutter.bodies(data):
                 self.messages_in += 1
                 if not send_on(body, start, end):
-                    receive(self, [decode_body(body, start, end)])
+                    receive(self, decode_body(body, start, end))
         except ProtocolError as error:
             self.close(str(error))
 

@@ -158,22 +158,20 @@ class Router:
 
     # -- messages from a connection
 
-    def receive(self, port: Port, packets: list[Packet]) -> None:
-        """Route what one connection sent."""
-        stamp = port.credentials.stamp
-        for packet in packets:
-            self.received[packet.type] += 1
-            if packet.topic is None:
-                continue
-            stamp(packet)
-            if packet.type == FLUX_MSGTYPE_REQUEST:
-                self._request(port, packet)
-            elif packet.type == FLUX_MSGTYPE_RESPONSE:
-                if port.credentials.is_owner or port.asked.allows(packet):
-                    self._response(packet)
-            elif packet.type == FLUX_MSGTYPE_EVENT:
-                packet.routes = [self.uuid, port.uuid]
-                self.publish(packet)
+    def receive(self, port: Port, packet: Packet) -> None:
+        """Route a message that a connection sent."""
+        self.received[packet.type] += 1
+        if packet.topic is None:
+            return
+        port.credentials.stamp(packet)
+        if packet.type == FLUX_MSGTYPE_REQUEST:
+            self._request(port, packet)
+        elif packet.type == FLUX_MSGTYPE_RESPONSE:
+            if port.credentials.is_owner or port.asked.allows(packet):
+                self._response(packet)
+        elif packet.type == FLUX_MSGTYPE_EVENT:
+            packet.routes = [self.uuid, port.uuid]
+            self.publish(packet)
 
     def _request(self, port: Port, packet: Packet) -> None:
         topic = packet.topic

@@ -58,8 +58,8 @@ class Side:
         self.asker = Wire(self.router, ASKER, credentials)
         self.server = Wire(self.router, SERVER, owner_credentials)
         self.listener = Wire(self.router, LISTENER, owner_credentials)
-        self.router.receive(self.server, [ask("service.add", {"service": "svc"})])
-        self.router.receive(self.listener, [ask("event.subscribe", {"topic": "svc"})])
+        self.router.receive(self.server, ask("service.add", {"service": "svc"}))
+        self.router.receive(self.listener, ask("event.subscribe", {"topic": "svc"}))
         self.passage = Passage(self.router, self.asker) if may_be_short else None
         self.were_short = 0
 
@@ -68,7 +68,7 @@ class Side:
             if self.passage is not None and self.passage.send_on(body, start, end):
                 self.were_short += 1
             else:
-                self.router.receive(self.asker, [wire.decode_body(body, start, end)])
+                self.router.receive(self.asker, wire.decode_body(body, start, end))
 
     @property
     def outcome(self) -> object:
@@ -184,7 +184,7 @@ def test_a_service_that_is_gone_has_no_short_way() -> None:
     side = Side(owner_credentials, may_be_short=True)
     side.hear(said(ask("svc.echo")))
     before = side.server.bytes
-    side.router.receive(side.server, [ask("service.remove", {"service": "svc"})])
+    side.router.receive(side.server, ask("service.remove", {"service": "svc"}))
     after_removal = side.server.bytes
     side.hear(said(ask("svc.echo", matchtag=9)))
     assert before != after_removal == side.server.bytes

@@ -50,7 +50,7 @@ class Client(Port):
         """Hand over what arrived as a connection does."""
         for body, start, end in wire.Cutter().bodies(data):
             if not self.passage.send_on(body, start, end):
-                self.router.receive(self, [wire.decode_body(body, start, end)])
+                self.router.receive(self, wire.decode_body(body, start, end))
 
     def ask(self, topic: str, payload: object = None, matchtag: int = 1, **fields: Any) -> Packet:
         """Send a request and take its one answer."""
