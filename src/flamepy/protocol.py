@@ -126,6 +126,11 @@ class SessionSpec(msgspec.Struct, frozen=True):
     max_instances: int | None = None
     batch_size: int = 1
     resreq: ResourceRequirement | None = None
+    priority: int = 0
+    timeout_s: float | None = None
+    """How long each task may run."""
+    max_retries: int | None = None
+    """How often a task is done again after its executor died with it; null for the instance's own limit."""
 
 
 class CreateSession(msgspec.Struct):

@@ -168,6 +168,9 @@ def _spec_of(attrs: SessionAttributes) -> SessionSpec:
         max_instances=attrs.max_instances,
         batch_size=attrs.batch_size,
         resreq=attrs.resreq,
+        priority=attrs.priority,
+        timeout_s=attrs.timeout,
+        max_retries=attrs.max_retries,
     )
 
 
@@ -248,14 +251,29 @@ def create_session(
     max_instances: int | None = None,
     batch_size: int = 1,
     resreq: ResourceRequirement | None = None,
+    priority: int = 0,
+    timeout: float | None = None,
+    max_retries: int | None = None,
 ) -> Session:
     """Make a session on the shared connection; see `Connection.create_session`.
 
     min_instances are started at once and kept; max_instances None means as many as there is room for.
-    resreq is what each instance needs, one CPU and 1 GiB by default.
+    resreq is what each instance needs, one CPU and 1 GiB by default. priority, timeout and max_retries
+    are those of SessionAttributes.
     """
     return ConnectionInstance.instance().create_session(
-        SessionAttributes(application, session_id, common_data, min_instances, max_instances, batch_size, resreq)
+        SessionAttributes(
+            application,
+            session_id,
+            common_data,
+            min_instances,
+            max_instances,
+            batch_size,
+            resreq,
+            priority,
+            timeout,
+            max_retries,
+        )
     )
 
 

@@ -167,7 +167,12 @@ def _read_memory(text: str, value: str) -> int:
 
 @dataclass
 class SessionAttributes:
-    """What a session is made of; fixed for its life. max_instances None means no limit."""
+    """What a session is made of; fixed for its life. max_instances None means no limit.
+
+    priority: higher ones are served first, from 0. timeout: seconds that each task may run, None for no
+    limit. max_retries: how often a task is done again after its executor died with it, None for the
+    instance's own limit.
+    """
 
     application: str
     id: str | None = None
@@ -176,6 +181,9 @@ class SessionAttributes:
     max_instances: int | None = None
     batch_size: int = 1
     resreq: ResourceRequirement | None = None
+    priority: int = 0
+    timeout: float | None = None
+    max_retries: int | None = None
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flamepy.core.types import FlameError, FlameErrorCode
 from hearth.engine.actions import DismissExecutor, EnterSession, KillExecutor, LaunchExecutor
+from hearth.engine.events import EventCode
 from hearth.engine.lifecycle import ExecutorEvent, ExecutorState
 from hearth.engine.model import EventRecord, Executor, Session
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Executors"]
 
-EVENT_BIND_FAILED = 1001
-EVENT_GAVE_UP = 1002
 _SHIM_FAILED = 11
 _ENTER_FAILED = 12
 _UNKNOWN = 19
@@ -114,7 +113,7 @@ class Executors:
             f"Executor {executor.id} on node {state.host} failed to bind session"
             f" with return_code {return_code}: {detail}"
         )
-        session.events.append(EventRecord(EVENT_BIND_FAILED, text, now))
+        session.events.append(EventRecord(EventCode.BIND_FAILED, text, now))
         session.bind_failures += 1
         if session.bind_failures < limits.bind_attempts:
             session.retry_at = now + limits.bind_backoff_s * 2 ** (session.bind_failures - 1)
@@ -124,7 +123,7 @@ class Executors:
             tried = f"{session.bind_failures}/{limits.bind_attempts}"
             session.gave_up = f"{text}; gave up after {tried} attempts"
             final = f"Session retry limit reached after {tried} failed attempts; the last one: {detail}"
-            session.events.append(EventRecord(EVENT_GAVE_UP, final, now))
+            session.events.append(EventRecord(EventCode.GAVE_UP, final, now))
 
     def _retry(self, now: float) -> None:
         self._state.is_placement_due = True

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flamepy.core.types import FlameError, FlameErrorCode, SessionState
+from flamepy.core.types import FlameError, FlameErrorCode, SessionState, Shim
+from hearth.engine.events import EventCode
 from hearth.engine.model import EventRecord, Resources, Session
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from hearth.engine.tasks import Tasks
 
 __all__ = ["Sessions"]
-
-EVENT_DOES_NOT_FIT = 1003
 
 
 class Sessions:
@@ -38,9 +37,13 @@ class Sessions:
         resources = self._resources(spec)
         session = Session(session_id, spec, application, resources, now)
         state.sessions[session_id] = state.open_sessions[session_id] = session
+        shim = application.attributes.shim or Shim.HOST
+        if shim not in state.shims:
+            text = f"No executor of this instance runs <{shim.name}> applications: its tasks wait"
+            session.events.append(EventRecord(EventCode.NO_SHIM, text, now))
         if not resources.fits(state.capacity):
             text = f"No executor with <{resources}> fits this instance, which has <{state.capacity}>: its tasks wait"
-            session.events.append(EventRecord(EVENT_DOES_NOT_FIT, text, now))
+            session.events.append(EventRecord(EventCode.DOES_NOT_FIT, text, now))
         if session.wanted:
             state.is_placement_due = True
         return session
@@ -119,6 +122,7 @@ class Sessions:
             ("resreq", str(session.resources), str(self._resources(spec))),
             ("min_instances", session.spec.min_instances, spec.min_instances),
             ("max_instances", session.spec.max_instances, spec.max_instances),
+            ("priority", session.spec.priority, spec.priority),
         )
         for name, is_, asked in wanted_and_got:
             if is_ != asked:
@@ -136,6 +140,12 @@ def _check_spec(session_id: str, spec: SessionSpec) -> None:
         problem = f"want min_instances from 0 and max_instances from 1, got {spec.min_instances}, {spec.max_instances}"
     elif spec.max_instances is not None and spec.min_instances > spec.max_instances:
         problem = f"min_instances {spec.min_instances} is over max_instances {spec.max_instances}"
+    elif not 0 <= spec.priority < 1 << 32:
+        problem = f"priority is {spec.priority}, want 0 to 4294967295"
+    elif spec.timeout_s is not None and not spec.timeout_s > 0:
+        problem = f"timeout is {spec.timeout_s} s, want more than 0"
+    elif spec.max_retries is not None and spec.max_retries < 0:
+        problem = f"max_retries is {spec.max_retries}, want 0 or more"
     elif spec.batch_size < 1:
         problem = f"batch_size is {spec.batch_size}, want 1 or more"
     elif spec.resreq is not None and min(spec.resreq.cpu, spec.resreq.memory, spec.resreq.gpu) < 0:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flamepy.core.types import FlameError, FlameErrorCode, TaskState
 from hearth.engine.actions import DeliverResults, DispatchTasks, TellWatcher
+from hearth.engine.events import EventCode
 from hearth.engine.lifecycle import TASK_LIFE, TaskEvent
 from hearth.engine.model import EventRecord, Executor, Session, Subscription, Task
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Tasks"]
 
-EVENT_RETURNED = 16
 IN_FLIGHT_BYTES = 4 << 20
 """Inputs in one executor's hands, beyond the first: a large window is for small tasks."""
 
@@ -171,7 +171,7 @@ class Tasks:
             return
         for task in self.put_back(executor, list(executor.in_flight)):
             task.is_suspect = True
-            event = EventRecord(EVENT_RETURNED, f"Task was returned to <Pending>: {reason}", now)
+            event = EventRecord(EventCode.RETURNED, f"Task was returned to <Pending>: {reason}", now)
             executor.session.task_events.setdefault(task.id, []).append(event)
 
     # -- ends without an executor

@@ -14,13 +14,10 @@ from flamepy.protocol import (
     SessionInfo,
     TaskInfo,
 )
+from hearth.engine.events import EventCode
 from hearth.engine.model import Application, EventRecord, Executor, Session, Task
 
 __all__ = ["application_info", "executor_info", "session_context_info", "session_info", "task_info"]
-
-_CREATED, _RUNNING, _SUCCEEDED, _FAILED = range(4)
-EVENT_CANCELLED = 17
-EVENT_FORGOTTEN = 18
 
 
 def milliseconds(seconds: float) -> int:
@@ -68,20 +65,20 @@ def task_info(session: Session, task: Task) -> TaskInfo:
 
 def _task_events(session: Session, task: Task) -> list[EventRecord]:
     """The ordinary events, from the task's times, among those that befell it."""
-    events = [EventRecord(_CREATED, "Task was created with state <Pending>", task.created)]
+    events = [EventRecord(EventCode.CREATED, "Task was created with state <Pending>", task.created)]
     if task.started:
-        events.append(EventRecord(_RUNNING, "Task state was updated to <Running>", task.started))
+        events.append(EventRecord(EventCode.RUNNING, "Task state was updated to <Running>", task.started))
     if task.state is TaskState.SUCCEED:
-        events.append(EventRecord(_SUCCEEDED, "Task was completed with state <Succeed>", task.completed))
+        events.append(EventRecord(EventCode.SUCCEEDED, "Task was completed with state <Succeed>", task.completed))
     elif task.state is TaskState.FAILED:
-        events.append(EventRecord(_FAILED, task.message or "Task failed with state <Failed>", task.completed))
+        events.append(EventRecord(EventCode.FAILED, task.message or "Task failed with state <Failed>", task.completed))
     elif task.state is TaskState.CANCELLED:
-        events.append(EventRecord(EVENT_CANCELLED, "Task was cancelled: its session was closed", task.completed))
+        events.append(EventRecord(EventCode.CANCELLED, "Task was cancelled: its session was closed", task.completed))
     events += session.task_events.get(task.id, [])
     events.sort(key=lambda event: event.time)
     if task.is_forgotten:
         text = "Input and output were dropped: the instance had reached its memory bound"
-        events.append(EventRecord(EVENT_FORGOTTEN, text, task.completed))
+        events.append(EventRecord(EventCode.FORGOTTEN, text, task.completed))
     return events
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flamepy.core.types import TaskState
 from flamepy.protocol import CompletionBatch
-from hearth.engine.tasks import EVENT_RETURNED
+from hearth.engine.events import EventCode
 from hearth.engine.views import task_info
 from tests.hearth.engine.driver import Habits, Process, World
 
@@ -56,9 +56,9 @@ def test_a_returned_task_says_so_in_its_events() -> None:
     world.kill(process.id)
     world.run_until(world.is_done)
     events = task_info(world.engine.state.session("s"), world.task(21)).events
-    (returned,) = [event for event in events if event.code == EVENT_RETURNED]
+    (returned,) = [event for event in events if event.code == EventCode.RETURNED]
     assert returned.message == f"Task was returned to <Pending>: executor {process.id} was killed by SIGKILL"
-    assert sorted(event.code for event in events) == [0, 1, 2, EVENT_RETURNED]
+    assert sorted(event.code for event in events) == [0, 1, 2, EventCode.RETURNED]
 
 
 def test_only_the_poison_task_fails_the_others_succeed() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from flamepy.core.types import FlameError, FlameErrorCode, TaskState
 from flamepy.protocol import CompletionBatch
-from hearth.engine.tasks import EVENT_RETURNED, IN_FLIGHT_BYTES
-from hearth.engine.views import EVENT_CANCELLED, task_info
+from hearth.engine.events import EventCode
+from hearth.engine.tasks import IN_FLIGHT_BYTES
+from hearth.engine.views import task_info
 from tests.hearth.engine.driver import Habits, World, habits, make_spec
 
 
@@ -289,7 +290,7 @@ def test_a_cancelled_task_tells_when_and_why() -> None:
     world.submit(1)
     world.engine.sessions.close(session.id, world.now)
     last = task_info(session, session.tasks[0]).events[-1]
-    assert (last.code, last.creation_time_ms) == (EVENT_CANCELLED, round(world.now * 1000))
+    assert (last.code, last.creation_time_ms) == (EventCode.CANCELLED, round(world.now * 1000))
     assert last.message is not None
     assert "closed" in last.message
-    assert min(EVENT_RETURNED, EVENT_CANCELLED) > 15  # those below are the system's
+    assert min(EventCode.RETURNED, EventCode.CANCELLED) > 15  # those below are the system's
