@@ -38,6 +38,7 @@ __all__ = [
     "InstanceStatus",
     "ListTasks",
     "Name",
+    "OpenResults",
     "RegisterApplication",
     "ResultBatch",
     "SessionContextInfo",
@@ -141,9 +142,21 @@ class CreateSession(msgspec.Struct):
 
 
 class SessionRef(msgspec.Struct):
-    """flame.session.get, .close, .results (a stream of ResultBatch)."""
+    """flame.session.get, .close."""
 
     session: str
+
+
+class OpenResults(msgspec.Struct):
+    """flame.session.results: a stream of ResultBatch.
+
+    unanswered: what a client that comes back has submitted and had no result of, as (first number, count)
+    in its own numbering, named client.
+    """
+
+    session: str
+    client: str = ""
+    unanswered: list[tuple[int, int]] = []
 
 
 class SessionInfo(msgspec.Struct):
@@ -174,7 +187,8 @@ class SessionList(msgspec.Struct):
 class SubmitBatch(msgspec.Struct, array_like=True):
     """flame.task.submit (msgpack): tasks of one session, numbered by their client from first_number on.
 
-    stream is the matchtag of the sender's flame.session.results request, where their results go.
+    client, if not empty, names whose numbers these are: the same ones again make no new tasks. stream is the
+    matchtag of the sender's flame.session.results request, where their results go.
     Sent with NORESPONSE a refusal arrives on that stream; otherwise the answer is Submitted, sent
     when the tasks are safely kept.
     """
@@ -183,6 +197,7 @@ class SubmitBatch(msgspec.Struct, array_like=True):
     stream: int
     first_number: int
     inputs: list[bytes | None]
+    client: str = ""
 
 
 class Submitted(msgspec.Struct):
@@ -196,11 +211,13 @@ class ResultBatch(msgspec.Struct, array_like=True):
     """A response on flame.session.results (msgpack).
 
     results: (number, state, output, message) with the client's own task numbers. refused:
-    (first number, count, code, message) for submissions that became no tasks.
+    (first number, count, code, message) for submissions that became no tasks. unknown, told once to who
+    comes back with unanswered numbers: (first, count) of those that became no task, to be submitted again.
     """
 
     results: list[tuple[int, int, bytes | None, str | None]]
     refused: list[tuple[int, int, int, str]] = []
+    unknown: list[tuple[int, int]] | None = None
 
 
 class TaskRef(msgspec.Struct):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from hearth.instance import Instance
 from hearth.memory import keep_freed_memory
-from hearth.rundir import default_rundir
+from hearth.rundir import default_rundir, default_statedir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,25 +33,29 @@ _LOOK_S = 0.01
 _GC_THRESHOLD = 50_000  # tasks are no garbage: looking for cycles among a hundred thousand of them costs time
 
 
-def serve(rundir: Path, owner: int | None, configuration: Path | None = None) -> None:
+def serve(rundir: Path, statedir: Path | None, owner: int | None, configuration: Path | None = None) -> None:
     """Run until SIGTERM or SIGINT, until a client asks for the end, or until the owner process ends.
 
-    Prints ``ready URI`` when clients may connect. A first signal, or a client's request, drains: tasks that
-    run are waited for, up to ten seconds, no more are begun; a second signal stops at once. Raises OSError if
-    the folder cannot be used, another instance runs in it, or the configuration cannot be read.
+    statedir: where the stores are; None for the user's own place for this rundir. An instance with an owner ends with
+    it, and stores nothing. Prints ``ready URI`` when clients may connect. A first signal, or a client's request,
+    drains: tasks that run are waited for, up to ten seconds, no more are begun; a second signal stops at once.
+    Raises OSError if a folder cannot be used, another instance runs in it, or the configuration cannot be read.
     """
-    _own_folder(rundir)
-    lock = _lock(rundir)
+    folders = [rundir, *([] if owner is not None else [statedir or default_statedir(rundir)])]
+    for folder in folders:
+        _own_folder(folder)
+    locks = [_lock(folder) for folder in dict.fromkeys(folders)]
     gc.set_threshold(_GC_THRESHOLD)
     keep_freed_memory()
     loop = _new_event_loop()
     try:
-        loop.run_until_complete(_serve(rundir, owner, configuration))
+        loop.run_until_complete(_serve(*folders, owner=owner, configuration=configuration))
     finally:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_IGN)  # we are ending; one more must not cut the cleaning up short
         loop.close()
-        os.close(lock)
+        for lock in locks:
+            os.close(lock)
         if owner is not None:
             shutil.rmtree(rundir, ignore_errors=True)
 
@@ -65,30 +69,30 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def _own_folder(rundir: Path) -> None:
+def _own_folder(folder: Path) -> None:
     """Make the folder, or take ours; nobody else may have made it for us."""
-    rundir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = rundir.stat()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
     if status.st_uid != os.getuid():
-        raise PermissionError(f"{rundir} belongs to uid {status.st_uid}, not to us; choose another --rundir")
+        raise PermissionError(f"{folder} belongs to uid {status.st_uid}, not to us; choose another folder")
     if status.st_mode & 0o022:
-        raise PermissionError(f"{rundir} may be written by others (mode {status.st_mode & 0o777:o}); chmod 700 it")
+        raise PermissionError(f"{folder} may be written by others (mode {status.st_mode & 0o777:o}); chmod 700 it")
 
 
-def _lock(rundir: Path) -> int:
-    """Only one instance in a folder: a second one would take the first one's socket away. The folder is the lock."""
-    descriptor = os.open(rundir, os.O_RDONLY | os.O_DIRECTORY)
+def _lock(folder: Path) -> int:
+    """Only one instance in a folder: a second one would take its socket, or its store. The folder is the lock."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         raise OSError(
-            errno.EBUSY, f"an instance is already running in {rundir}; stop it, or choose another --rundir"
+            errno.EBUSY, f"an instance is already running in {folder}; stop it, or choose another one"
         ) from None
     return descriptor
 
 
-async def _serve(rundir: Path, owner: int | None, configuration: Path | None) -> None:
+async def _serve(rundir: Path, statedir: Path | None = None, *, owner: int | None, configuration: Path | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     hurry = asyncio.Event()
@@ -106,7 +110,7 @@ async def _serve(rundir: Path, owner: int | None, configuration: Path | None) ->
         loop.add_signal_handler(signum, on_signal)
     if owner is not None:
         _watch_owner(owner, stop_now)
-    instance = Instance(rundir, configuration, stop.set, is_lasting=owner is None)
+    instance = Instance(rundir, statedir, configuration, stop.set)
     sys.stdout.write(f"ready {instance.uri}\n")
     sys.stdout.flush()
     await stop.wait()

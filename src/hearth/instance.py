@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hearth.kvs.store import Store
+    from hearth.store.writer import Writer
 
 __all__ = ["Instance"]
 
@@ -67,14 +68,14 @@ FLUX_VERSION = "0.88.0"
 class Instance:
     """A broker on ``RUNDIR/local-0`` with everything behind it. Create it on the loop that is to run it.
 
-    rundir must exist and belong to us. configuration is a file or folder (hearth.configuration_file), or None.
-    stop is called when the owner asks for the end, maybe more than once; `drain`, `leave` and `close` then follow.
-    is_lasting: whether the key-value store is kept in rundir for the next instance. Raises OSError if the
-    socket cannot be made, the configuration is not one, or the store cannot be read.
+    rundir must exist and belong to us. statedir, too: there the stores are kept for the next instance; None to
+    store nothing. configuration is a file or folder (hearth.configuration_file), or None. stop is called when the
+    owner asks for the end, maybe more than once; `drain`, `leave` and `close` then follow. Raises OSError if the
+    socket cannot be made, the configuration is not one, or a store cannot be read.
     """
 
     def __init__(
-        self, rundir: Path, configuration: Path | None, stop: Callable[[], object], *, is_lasting: bool = False
+        self, rundir: Path, statedir: Path | None, configuration: Path | None, stop: Callable[[], object]
     ) -> None:
         self._started = time.monotonic()
         self.uri = f"local://{rundir / 'local-0'}"
@@ -82,21 +83,25 @@ class Instance:
         self.broker = Broker(self.router, Access(owner=os.getuid()))
         capacity = machine_capacity()
         host = socket.gethostname()
-        self.engine = Engine(capacity, executor_prefix=self.router.uuid[:8], host=host)
-        self._serve_clients(_attributes(rundir, self.uri, self.router.uuid, host, configuration))
+        self.engine = Engine(
+            capacity, executor_prefix=self.router.uuid[:8], host=host, is_recorded=statedir is not None
+        )
+        self._serve_clients(_attributes(rundir, statedir or rundir, self.uri, self.router.uuid, host, configuration))
         self._serve_operators(configuration, stop)
         ResourceService(self.router, host, int(capacity.cpu))
-        self._store = self._serve_kvs(rundir / "content.sqlite" if is_lasting else None)
+        self._store = self._serve_kvs(None if statedir is None else statedir / "content.sqlite")
+        self._register_builtin_applications()
+        writer = None if statedir is None else _open_writer(statedir / "flame.sqlite", self.engine)
         self.provider = LocalProvider(folder=rundir / "executors", uri=self.uri, capacity=capacity)
-        self._flame = flame = FlameService(self.broker, self.engine, self.uri)
+        self._flame = flame = FlameService(self.broker, self.engine, self.uri, writer)
         Control(flame)
         Results(flame)
         TaskViews(flame)
         Executors(flame, self.provider)
-        self._register_builtin_applications()
         self._configure()
         if self.broker.access.allow_guest_user and not rundir.stat().st_mode & 0o011:
             log.warning("guests are allowed, but they cannot reach the socket: chmod 711 %s", rundir)
+        flame.something_happened()
         self.broker.listen(rundir / "local-0")
         logging.getLogger("hearth").addHandler(self._log_handler)
 
@@ -185,6 +190,7 @@ class Instance:
         self.broker.settle()
         try:
             await self.provider.close()
+            await self._flame.durability.close()
         finally:
             logging.getLogger("hearth").removeHandler(self._log_handler)
             self._log_handler.deliver()
@@ -200,13 +206,30 @@ def _open_store(path: Path, namespaces: Namespaces) -> Store:
     return Store(path, namespaces)
 
 
+def _open_writer(path: Path, engine: Engine) -> Writer:
+    """The engine's store, after the engine was given what is in it."""
+    from hearth.store.database import Database
+    from hearth.store.recovery import recover
+    from hearth.store.writer import Writer
+
+    database = Database(path)
+    try:
+        recover(database, engine)
+    except BaseException:
+        database.close()
+        raise
+    return Writer(database)
+
+
 def _show(line: str) -> None:
     with contextlib.suppress(OSError):  # nobody reads our stderr; whoever logs need not know
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
 
-def _attributes(rundir: Path, uri: str, broker_uuid: str, host: str, configuration: Path | None) -> Attributes:
+def _attributes(
+    rundir: Path, statedir: Path, uri: str, broker_uuid: str, host: str, configuration: Path | None
+) -> Attributes:
     """What is so here, over what is so on every broker of one node."""
     configured = {} if configuration is None else {"config.path": str(configuration)}
     return Attributes(
@@ -225,6 +248,6 @@ def _attributes(rundir: Path, uri: str, broker_uuid: str, host: str, configurati
             **PLAIN,
             "version": f"{FLUX_VERSION}-hearth-{__version__}",
             "rundir": str(rundir),
-            "statedir": str(rundir),
+            "statedir": str(statedir),
         },
     )

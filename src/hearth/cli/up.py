@@ -21,6 +21,11 @@ _LEVELS = ["debug", "info", "warning", "error"]
 @click.command(epilog="Example: hearth up --rundir /tmp/my-hearth")
 @click.option("--rundir", type=click.Path(path_type=Path), help="Folder of the socket, local-0.")
 @click.option(
+    "--statedir",
+    type=click.Path(path_type=Path),
+    help="Folder of what outlives the instance; by default in the user's state folder, one for each rundir.",
+)
+@click.option(
     "--config",
     "configuration",
     type=click.Path(path_type=Path),
@@ -28,10 +33,13 @@ _LEVELS = ["debug", "info", "warning", "error"]
 )
 @click.option("--owner", type=int, hidden=True, help="End with this process, which must be our parent.")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="What stderr tells.")
-def up(rundir: Path | None, configuration: Path | None, owner: int | None, log_level: str) -> None:
+def up(
+    rundir: Path | None, statedir: Path | None, configuration: Path | None, owner: int | None, log_level: str
+) -> None:
     """Run an instance in the foreground until SIGTERM or Ctrl-C.
 
-    The first line on stdout is `ready URI`; give that URI to clients as FLAME_ENDPOINT or FLUX_URI.
+    The first line on stdout is `ready URI`; give that URI to clients as FLAME_ENDPOINT or FLUX_URI. Started again with
+    the same folders it is the same instance: its sessions and tasks are there, and clients go on.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(RepeatFilter())
@@ -39,6 +47,11 @@ def up(rundir: Path | None, configuration: Path | None, owner: int | None, log_l
         level=log_level.upper(), handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        serve((rundir or default_rundir()).absolute(), owner, configuration and configuration.absolute())
+        serve(
+            (rundir or default_rundir()).absolute(),
+            statedir and statedir.absolute(),
+            owner,
+            configuration and configuration.absolute(),
+        )
     except (FileExistsError, NotADirectoryError) as error:
-        raise click.ClickException(f"{error.filename} is not a folder; choose another --rundir") from error
+        raise click.ClickException(f"{error.filename} is not a folder; choose another one") from error

@@ -19,6 +19,7 @@ __all__ = [
     "EnterSession",
     "KillExecutor",
     "LaunchExecutor",
+    "RecallResults",
     "TellWatcher",
 ]
 
@@ -67,6 +68,15 @@ class DeliverResults:
 
 
 @dataclass(frozen=True, slots=True)
+class RecallResults:
+    """Read what these ended tasks have put out from the store, and say it with `Tasks.recalled`."""
+
+    subscription: Subscription
+    session: Session
+    tasks: list[Task]
+
+
+@dataclass(frozen=True, slots=True)
 class TellWatcher:
     """The watched task has a new state; task is a copy of what it was then."""
 
@@ -76,5 +86,12 @@ class TellWatcher:
 
 
 Action: TypeAlias = (
-    LaunchExecutor | EnterSession | DispatchTasks | DismissExecutor | KillExecutor | DeliverResults | TellWatcher
+    LaunchExecutor
+    | EnterSession
+    | DispatchTasks
+    | DismissExecutor
+    | KillExecutor
+    | DeliverResults
+    | RecallResults
+    | TellWatcher
 )

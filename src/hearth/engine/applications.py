@@ -6,9 +6,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from typing import TYPE_CHECKING
 
 from flamepy.core.types import ApplicationAttributes, ApplicationSchema, FlameError, FlameErrorCode
 from hearth.engine.model import Application
+
+if TYPE_CHECKING:
+    from hearth.engine.state import State
 
 __all__ = ["Applications"]
 
@@ -18,7 +22,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 class Applications:
     """Applications by name. Pure."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: State) -> None:
+        self._state = state
         self._applications: dict[str, Application] = {}
 
     def __len__(self) -> int:
@@ -32,12 +37,18 @@ class Applications:
             raise FlameError(
                 FlameErrorCode.ALREADY_EXISTS, f"application {name!r} is already registered; unregister it first"
             )
-        self._applications[name] = Application(name, attributes, now)
+        self.add(Application(name, attributes, now))
+
+    def add(self, application: Application) -> None:
+        """Have it, whatever was there under its name."""
+        self._applications[application.name] = application
+        self._state.note_application(application)
 
     def remove(self, name: str) -> None:
         """Raises FlameError NOT_FOUND."""
         self.get(name)
         del self._applications[name]
+        self._state.note_removed_application(name)
 
     def get(self, name: str) -> Application:
         """Raises FlameError NOT_FOUND."""

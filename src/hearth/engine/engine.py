@@ -22,6 +22,7 @@ from hearth.engine.tasks import Tasks
 if TYPE_CHECKING:
     from hearth.engine.actions import Action
     from hearth.engine.applications import Applications
+    from hearth.engine.changes import Changes
 
 __all__ = ["Engine"]
 
@@ -30,7 +31,8 @@ class Engine:
     """All of one instance's applications, sessions, tasks and executors.
 
     capacity is what its node offers, shims what its executors can run; executor_prefix makes executor
-    ids unique among instances; host is told to people. Not thread-safe.
+    ids unique among instances; host is told to people. is_recorded: whether `State.take_changes` is called
+    after each step, to store what has changed. Not thread-safe.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class Engine:
         limits: Limits | None = None,
         executor_prefix: str = "executor",
         host: str = "localhost",
+        is_recorded: bool = False,
     ) -> None:
         self.state = State(capacity, shims, limits or Limits(), executor_prefix, host)
+        self.state.is_recorded = is_recorded
         self.tasks = Tasks(self.state)
         self.sessions = Sessions(self.state, self.tasks)
         self.executors = Executors(self.state, self.tasks)
@@ -74,6 +78,18 @@ class Engine:
     def drain(self) -> None:
         """From the next step on begin nothing, and let executors go as they finish what they have."""
         self.state.is_draining = True
+
+    def disown(self, changes: Changes, reason: str, now: float) -> None:
+        """What is new of these could not be stored: take it back, and tell those who wait for it the reason."""
+        for session in changes.sessions.values():
+            if not session.is_stored and self.state.sessions.get(session.id) is session:
+                self.sessions.discard(session, reason, now)
+        for session, tasks in changes.created:
+            if session.is_stored:
+                self.tasks.disown(session, tasks, reason, now)
+        for name, application in changes.applications.items():
+            if application is not None and not application.is_stored and not self.sessions.of(application):
+                self.applications.remove(name)
 
     def _dismiss_idle(self, now: float) -> None:
         for executor in self.state.executors.values():

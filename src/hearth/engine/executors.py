@@ -115,6 +115,7 @@ class Executors:
         )
         session.events.append(EventRecord(EventCode.BIND_FAILED, text, now))
         session.bind_failures += 1
+        state.note_session(session)
         if session.bind_failures < limits.bind_attempts:
             session.retry_at = now + limits.bind_backoff_s * 2 ** (session.bind_failures - 1)
             state.call_at(session.retry_at, self._retry)

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections import deque
+from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
 from flamepy.core.types import ApplicationAttributes, ResourceRequirement, SessionState, TaskState
 from hearth.engine.lifecycle import EXECUTOR_LIFE, ExecutorEvent, ExecutorState, IllegalTransition
+from hearth.engine.submitters import Submitter
 from hearth.engine.window import Window
 
 if TYPE_CHECKING:
@@ -17,7 +19,18 @@ if TYPE_CHECKING:
 
     from flamepy.protocol import SessionSpec
 
-__all__ = ["Application", "EventRecord", "Executor", "Resources", "Result", "Session", "Subscription", "Task"]
+__all__ = [
+    "Application",
+    "Delivery",
+    "EventRecord",
+    "Executor",
+    "Resources",
+    "Result",
+    "Session",
+    "Stored",
+    "Subscription",
+    "Task",
+]
 
 
 class Resources(NamedTuple):
@@ -67,7 +80,7 @@ Result: TypeAlias = "tuple[int, int, bytes | None, str | None]"
 class Subscription:
     """One client's stream of results of one session. key is the shell's own name for it."""
 
-    __slots__ = ("has_ended", "is_live", "is_ready", "key", "refused", "results")
+    __slots__ = ("has_ended", "is_live", "is_ready", "key", "recalled", "refused", "results", "unknown")
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
@@ -78,6 +91,34 @@ class Subscription:
         """Whether the engine has already told the shell that something waits."""
         self.results: list[Result] = []
         self.refused: list[tuple[int, int, int, str]] = []
+        self.unknown: list[tuple[int, int]] | None = None
+        """To be told once to a client that comes back: those of its numbers that became no task."""
+        self.recalled = 0
+        """How many of its results are being read from the store."""
+
+    def take(self) -> Delivery:
+        """Everything that waits; the shell must now send it."""
+        delivery = Delivery(self.results, self.refused, self.unknown, self.has_ended and not self.recalled)
+        self.results, self.refused, self.unknown = [], [], None
+        self.is_ready = False
+        return delivery
+
+
+class Delivery(NamedTuple):
+    """What a client is sent at a time; nothing follows the one that is the end."""
+
+    results: list[Result]
+    refused: list[tuple[int, int, int, str]]
+    unknown: list[tuple[int, int]] | None
+    is_end: bool
+
+
+class Stored(IntEnum):
+    """What the store knows of a task."""
+
+    NOT = 0
+    WAITING = 1
+    ENDED = 2
 
 
 class Task(msgspec.Struct, gc=False):
@@ -93,6 +134,8 @@ class Task(msgspec.Struct, gc=False):
     input: bytes | None
     subscription: Subscription | None
     created: float
+    submitter: int = 0
+    """The index of the client whose numbering `number` belongs to, 0 for none."""
     state: TaskState = TaskState.PENDING
     started: float = 0.0
     completed: float = 0.0
@@ -101,7 +144,9 @@ class Task(msgspec.Struct, gc=False):
     is_suspect: bool = False
     """An executor died with this task among others; it runs alone next time, so that blame is certain."""
     is_forgotten: bool = False
-    """Input and output were dropped to keep the instance within its memory bound."""
+    """Input and output are not in memory: dropped to keep within its bound, or still in the store only."""
+    stored: Stored = Stored.NOT
+    """What the store has of it, or is about to write."""
 
     @property
     def size_bytes(self) -> int:
@@ -115,6 +160,7 @@ class Application(msgspec.Struct):
     name: str
     attributes: ApplicationAttributes
     created: float
+    is_stored: bool = False
 
 
 class Session:
@@ -122,6 +168,9 @@ class Session:
 
     def __init__(self, id_: str, spec: SessionSpec, application: Application, resources: Resources, now: float) -> None:
         self.id = id_
+        self.key = 0
+        """Its number in the store, never given twice."""
+        self.is_stored = False
         self.spec = spec
         self.application = application
         self.resources = resources
@@ -140,11 +189,20 @@ class Session:
         """What befell single tasks outside the ordinary."""
         self.watchers: dict[int, list[Hashable]] = {}
         self.subscriptions: list[Subscription] = []
+        self.submitters: dict[str, Submitter] = {}
+        """Clients that number their tasks, by their own names, in the order of their indices."""
         self.executors: dict[str, Executor] = {}
         self.bind_failures = 0
         self.retry_at = 0.0
         self.gave_up: str | None = None
         """Why no executor will be launched any more."""
+
+    def submitter(self, client: str) -> Submitter:
+        """The numbering of a client, a new one if it is new."""
+        submitter = self.submitters.get(client)
+        if submitter is None:
+            submitter = self.submitters[client] = Submitter(client, len(self.submitters) + 1)
+        return submitter
 
     @property
     def alive(self) -> int:

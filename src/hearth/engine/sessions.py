@@ -11,6 +11,7 @@ from hearth.engine.model import EventRecord, Resources, Session
 
 if TYPE_CHECKING:
     from flamepy.protocol import SessionSpec
+    from hearth.engine.model import Application
     from hearth.engine.state import State
     from hearth.engine.tasks import Tasks
 
@@ -36,6 +37,8 @@ class Sessions:
             )
         resources = self._resources(spec)
         session = Session(session_id, spec, application, resources, now)
+        session.key = state.next_session_key
+        state.next_session_key += 1
         state.sessions[session_id] = state.open_sessions[session_id] = session
         shim = application.attributes.shim or Shim.HOST
         if shim not in state.shims:
@@ -44,6 +47,7 @@ class Sessions:
         if not resources.fits(state.capacity):
             text = f"No executor with <{resources}> fits this instance, which has <{state.capacity}>: its tasks wait"
             session.events.append(EventRecord(EventCode.DOES_NOT_FIT, text, now))
+        state.note_session(session)
         if session.wanted:
             state.is_placement_due = True
         return session
@@ -86,10 +90,25 @@ class Sessions:
         session.state = SessionState.CLOSED
         session.completed = now
         del state.open_sessions[session_id]
+        state.note_session(session)
         self._tasks.cancel_pending(session, now)
         self._tasks.end_subscriptions(session)
         state.is_placement_due = True
         return session
+
+    def discard(self, session: Session, reason: str, now: float) -> None:
+        """It could not be stored, and nobody was told that it exists: it never was."""
+        state = self._state
+        if session.state is SessionState.OPEN:
+            self._tasks.disown(session, session.tasks, reason, now)
+            session.state = SessionState.CLOSED
+            session.completed = now
+            del state.open_sessions[session.id]
+            self._tasks.end_subscriptions(session)
+        self._tasks.forget_session(session)
+        del state.sessions[session.id]
+        state.note_gone_session(session)
+        state.is_placement_due = True
 
     def unregister_application(self, name: str) -> None:
         """Remove an application and its closed sessions.
@@ -98,7 +117,7 @@ class Sessions:
         """
         state = self._state
         application = state.applications.get(name)
-        mine = [session for session in state.sessions.values() if session.application is application]
+        mine = self.of(application)
         still_open = [session.id for session in mine if session.state is SessionState.OPEN]
         if still_open:
             raise FlameError(
@@ -108,7 +127,12 @@ class Sessions:
         for session in mine:
             self._tasks.forget_session(session)
             del state.sessions[session.id]
+            state.note_gone_session(session)
         state.applications.remove(name)
+
+    def of(self, application: Application) -> list[Session]:
+        """All sessions of an application, open and closed."""
+        return [session for session in self._state.sessions.values() if session.application is application]
 
     def _resources(self, spec: SessionSpec) -> Resources:
         """What an executor takes; a request for nothing at all would let a session have executors without end."""

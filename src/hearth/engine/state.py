@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from flamepy.core.types import FlameError, FlameErrorCode, SessionState, Shim
 from hearth.engine.applications import Applications
-from hearth.engine.model import Executor, Resources, Session
+from hearth.engine.changes import Changes
+from hearth.engine.model import Executor, Resources, Session, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hearth.engine.actions import Action
+    from hearth.engine.model import Application
 
 __all__ = ["Limits", "State"]
 
@@ -54,7 +56,7 @@ class State:
         self.shims = shims
         self.limits = limits
         self.host = host
-        self.applications = Applications()
+        self.applications = Applications(self)
         self.sessions: dict[str, Session] = {}
         self.open_sessions: dict[str, Session] = {}
         """In the order of their creation."""
@@ -67,6 +69,10 @@ class State:
         self.is_draining = False
         """Whether nothing new is to be dispatched or launched."""
         self.actions: list[Action] = []
+        self.is_recorded = False
+        """Whether there is a store that wants to know of changes."""
+        self.changes = Changes()
+        self.next_session_key = 1
         self._executor_prefix = executor_prefix
         self._launched = 0
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
@@ -87,6 +93,44 @@ class State:
         if session.state is not SessionState.OPEN:
             raise FlameError(FlameErrorCode.INVALID_STATE, f"session {session_id!r} is closed and takes no more tasks")
         return session
+
+    # -- what the store is to know
+
+    def take_changes(self) -> Changes:
+        """All since the last time."""
+        changes, self.changes = self.changes, Changes()
+        return changes
+
+    def note_application(self, application: Application) -> None:
+        """It is new, or says something else."""
+        if self.is_recorded:
+            self.changes.applications[application.name] = application
+
+    def note_removed_application(self, name: str) -> None:
+        """It is gone."""
+        if self.is_recorded:
+            self.changes.applications[name] = None
+
+    def note_session(self, session: Session) -> None:
+        """Its record is new or differs."""
+        if self.is_recorded:
+            self.changes.sessions[session.id] = session
+
+    def note_gone_session(self, session: Session) -> None:
+        """It is gone, with its tasks."""
+        if self.is_recorded:
+            self.changes.sessions.pop(session.id, None)
+            self.changes.gone.append(session)
+
+    def note_created(self, session: Session, tasks: list[Task]) -> None:
+        """They are new. The list must not be changed any more."""
+        if self.is_recorded:
+            self.changes.created.append((session, tasks))
+
+    def note_tasks(self, session: Session, tasks: list[Task]) -> None:
+        """They have ended, or have something else to remember. The list must not be changed any more."""
+        if self.is_recorded:
+            self.changes.tasks.append((session, tasks))
 
     def new_executor_id(self) -> str:
         """An id that no other instance and no earlier executor of this one has."""

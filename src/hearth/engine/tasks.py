@@ -10,16 +10,18 @@ import copy
 from collections import deque
 from typing import TYPE_CHECKING
 
-from flamepy.core.types import FlameError, FlameErrorCode, TaskState
-from hearth.engine.actions import DeliverResults, DispatchTasks, TellWatcher
+from flamepy.core.types import FlameError, FlameErrorCode, SessionState, TaskState
+from hearth.engine.actions import DeliverResults, DispatchTasks, RecallResults, TellWatcher
 from hearth.engine.events import EventCode
 from hearth.engine.lifecycle import TASK_LIFE, TaskEvent
-from hearth.engine.model import EventRecord, Executor, Session, Subscription, Task
+from hearth.engine.model import EventRecord, Executor, Session, Stored, Subscription, Task
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
+    from hearth.engine.model import Result
     from hearth.engine.state import State
+    from hearth.engine.submitters import Submitter
 
 __all__ = ["Tasks"]
 
@@ -53,28 +55,50 @@ class Tasks:
         subscription: Subscription | None,
         first_number: int,
         now: float,
+        client: str = "",
     ) -> int:
         """Add tasks to a session, all or none; returns the id of the first, the others follow.
 
-        Raises FlameError NOT_FOUND, or INVALID_STATE if the session is closed or the instance holds
-        as much as it may.
+        client: whose numbers these are. The same ones again make no new tasks. Raises FlameError NOT_FOUND,
+        or INVALID_STATE if the session is closed or the instance holds as much as it may.
         """
-        session = self._state.open_session(session_id)
+        state = self._state
+        session = state.open_session(session_id)
+        submitter = self._submitter(session, client) if client else None
+        if submitter is not None and (known := _first_known(submitter, first_number, len(inputs))):
+            return known
         size = sum(len(data) for data in inputs if data is not None)
         self._make_room(size)
         self.held_bytes += size
         self.waiting_bytes += size
         tasks = session.tasks
         first = len(tasks) + 1
-        new = [Task(first + index, first_number + index, data, subscription, now) for index, data in enumerate(inputs)]
+        index = 0 if submitter is None else submitter.index
+        new = [Task(first + at, first_number + at, data, subscription, now, index) for at, data in enumerate(inputs)]
         tasks += new
         session.pending += new
-        self._state.to_dispatch[session_id] = session
+        if submitter is not None:
+            submitter.note(first_number, first, len(new))
+        state.note_created(session, new)
+        state.to_dispatch[session_id] = session
         if session.gave_up is not None and not session.alive:
             self.fail_pending(session, session.gave_up, now)
         elif session.alive < session.wanted:
-            self._state.is_placement_due = True
+            state.is_placement_due = True
         return first
+
+    def hold(self, tasks: Iterable[Task]) -> None:
+        """Count what these waiting tasks hold, which came from the store."""
+        size = sum(len(task.input or b"") for task in tasks)
+        self.held_bytes += size
+        self.waiting_bytes += size
+
+    def _submitter(self, session: Session, client: str) -> Submitter:
+        count = len(session.submitters)
+        submitter = session.submitter(client)
+        if len(session.submitters) != count:
+            self._state.note_session(session)
+        return submitter
 
     def _make_room(self, size: int) -> None:
         """Drop the data of finished tasks until size more fits; none at all if that would not be enough."""
@@ -86,6 +110,8 @@ class Tasks:
                 f" of {limit}; wait for results before submitting more",
             )
         while self.held_bytes + size > limit:
+            if self._state.is_recorded and self._finished[0].stored is not Stored.ENDED:
+                return  # it will be in a moment: until then we hold a little more than we should
             task = self._finished.popleft()
             self.held_bytes -= task.size_bytes
             task.input = task.output = None
@@ -94,6 +120,12 @@ class Tasks:
     def refuse(self, subscription: Subscription, first_number: int, count: int, error: FlameError) -> None:
         """Tell a client, on its stream, that these submissions became no tasks."""
         subscription.refused.append((first_number, count, int(error.code), error.message))
+        self._make_ready(subscription)
+
+    def lost(self, subscription: Subscription, tasks: list[Task], why: str) -> None:
+        """What a RecallResults asked for cannot be read."""
+        subscription.recalled -= len(tasks)
+        subscription.refused += [(task.number, 1, int(FlameErrorCode.INTERNAL), why) for task in tasks]
         self._make_ready(subscription)
 
     # -- to executors and back
@@ -173,6 +205,7 @@ class Tasks:
             task.is_suspect = True
             event = EventRecord(EventCode.RETURNED, f"Task was returned to <Pending>: {reason}", now)
             executor.session.task_events.setdefault(task.id, []).append(event)
+            self._state.note_tasks(executor.session, [task])
 
     # -- ends without an executor
 
@@ -187,6 +220,9 @@ class Tasks:
     def _end_pending(self, session: Session, event: TaskEvent, message: str, now: float) -> int:
         tasks = list(session.pending)
         session.pending.clear()
+        return self._end(session, tasks, event, message, now)
+
+    def _end(self, session: Session, tasks: list[Task], event: TaskEvent, message: str, now: float) -> int:
         life = TASK_LIFE[event]
         for task in tasks:
             task.state = life[task.state]
@@ -194,6 +230,16 @@ class Tasks:
             task.message = message
         self._finish(session, tasks)
         return len(tasks)
+
+    def disown(self, session: Session, tasks: Iterable[Task], reason: str, now: float) -> None:
+        """These could not be stored, and nobody was told that they exist: those not begun fail."""
+        unwanted = {task.id for task in tasks if task.state is TaskState.PENDING}
+        if unwanted:
+            kept = [task for task in session.pending if task.id not in unwanted]
+            ended = [task for task in session.pending if task.id in unwanted]
+            session.pending.clear()
+            session.pending.extend(kept)
+            session.failed += self._end(session, ended, TaskEvent.FAILED, reason, now)
 
     def forget_session(self, session: Session) -> None:
         """The record of a closed session goes; its data no longer counts."""
@@ -206,6 +252,7 @@ class Tasks:
     def _finish(self, session: Session, tasks: list[Task]) -> None:
         """These have their final state: put it on the streams of those who asked."""
         self._finished += tasks
+        self._state.note_tasks(session, tasks)
         for task in tasks:
             if task.input is not None:
                 self.waiting_bytes -= len(task.input)
@@ -223,12 +270,54 @@ class Tasks:
             subscription.is_ready = True
             self._state.actions.append(DeliverResults(subscription))
 
-    def subscribe(self, session_id: str, key: Hashable) -> Subscription:
-        """Open a result stream. Raises FlameError NOT_FOUND or INVALID_STATE."""
-        session = self._state.open_session(session_id)
+    def subscribe(
+        self, session_id: str, key: Hashable, client: str = "", asked: Sequence[tuple[int, int]] = ()
+    ) -> Subscription:
+        """Open a result stream.
+
+        asked: numbers, as (first, count), that the client had submitted before its last stream broke. The
+        results of those that became tasks come on this one, and it is told which did not. Raises FlameError
+        NOT_FOUND; INVALID_STATE if the session is closed and nothing is asked.
+        """
+        session = self._state.session(session_id) if asked else self._state.open_session(session_id)
         subscription = Subscription(key)
-        session.subscriptions.append(subscription)
+        if asked:
+            self._resume(session, subscription, self._submitter(session, client), asked)
+        if session.state is SessionState.OPEN:
+            session.subscriptions.append(subscription)
+        else:
+            subscription.has_ended = True
         return subscription
+
+    def _resume(
+        self, session: Session, subscription: Subscription, submitter: Submitter, asked: Sequence[tuple[int, int]]
+    ) -> None:
+        """Give the client what it has missed, and what is to come."""
+        subscription.unknown = submitter.unknown(asked)
+        dropped: list[Task] = []
+        for first, count in asked:
+            for _, task_id, length in submitter.known(first, count):
+                for task in session.tasks[task_id - 1 : task_id - 1 + length]:
+                    if task.state < TaskState.SUCCEED:
+                        task.subscription = subscription
+                    elif task.is_forgotten and task.state is TaskState.SUCCEED:
+                        dropped.append(task)
+                    else:
+                        subscription.results.append((task.number, task.state, task.output, task.message))
+        if dropped and self._state.is_recorded:
+            subscription.recalled = len(dropped)
+            self._state.actions.append(RecallResults(subscription, session, dropped))
+        elif dropped:
+            text = "its output was dropped: the instance had reached its memory bound"
+            lost = [(task.number, 1, int(FlameErrorCode.INTERNAL), text) for task in dropped]
+            subscription.refused += lost
+        self._make_ready(subscription)
+
+    def recalled(self, subscription: Subscription, results: list[Result]) -> None:
+        """What a RecallResults asked for, in full."""
+        subscription.recalled -= len(results)
+        subscription.results += results
+        self._make_ready(subscription)
 
     def end_subscriptions(self, session: Session) -> None:
         """The session is closed: what waits in its streams is the last."""
@@ -285,6 +374,19 @@ class Tasks:
                 self._state.actions.append(TellWatcher(watcher, session, copy.copy(task)))
             if task.state >= TaskState.SUCCEED:
                 session.watchers.pop(task.id, None)
+
+
+def _first_known(submitter: Submitter, first_number: int, count: int) -> int:
+    """The first task if these very numbers were submitted before, 0 if none was. Raises FlameError INVALID_ARGUMENT."""
+    runs = list(submitter.known(first_number, count))
+    if not runs:
+        return 0
+    if runs[0][0] == first_number and runs[0][2] == count:
+        return runs[0][1]
+    raise FlameError(
+        FlameErrorCode.INVALID_ARGUMENT,
+        f"the numbers {first_number} to {first_number + count - 1} were submitted before in part; number upwards",
+    )
 
 
 def _merge(pending: deque[Task], returned: list[Task]) -> None:

@@ -49,21 +49,23 @@ def session_info(session: Session) -> SessionInfo:
     )
 
 
-def task_info(session: Session, task: Task) -> TaskInfo:
-    """For every answer about a task."""
+def task_info(session: Session, task: Task, data: tuple[bytes | None, bytes | None] | None = None) -> TaskInfo:
+    """For every answer about a task. data: its input and output, if they are not in memory."""
+    input_, output = (task.input, task.output) if data is None else data
+    is_forgotten = task.is_forgotten and data is None
     return TaskInfo(
         task=task.id,
         session=session.id,
         state=task.state,
         creation_time_ms=milliseconds(task.created),
         completion_time_ms=milliseconds(task.completed) if task.completed else None,
-        input=task.input,
-        output=task.output,
-        events=[_event_info(event) for event in _task_events(session, task)],
+        input=input_,
+        output=output,
+        events=[_event_info(event) for event in _task_events(session, task, is_forgotten=is_forgotten)],
     )
 
 
-def _task_events(session: Session, task: Task) -> list[EventRecord]:
+def _task_events(session: Session, task: Task, *, is_forgotten: bool) -> list[EventRecord]:
     """The ordinary events, from the task's times, among those that befell it."""
     events = [EventRecord(EventCode.CREATED, "Task was created with state <Pending>", task.created)]
     if task.started:
@@ -76,7 +78,7 @@ def _task_events(session: Session, task: Task) -> list[EventRecord]:
         events.append(EventRecord(EventCode.CANCELLED, "Task was cancelled: its session was closed", task.completed))
     events += session.task_events.get(task.id, [])
     events.sort(key=lambda event: event.time)
-    if task.is_forgotten:
+    if is_forgotten:
         text = "Input and output were dropped: the instance had reached its memory bound"
         events.append(EventRecord(EventCode.FORGOTTEN, text, task.completed))
     return events

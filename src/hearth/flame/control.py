@@ -24,15 +24,16 @@ class Control:
         self._engine = service.engine
         self._now = service.now
         serve = service.serve
-        serve("application.register", JsonPayload(protocol.RegisterApplication), self._register)
-        serve("application.unregister", JsonPayload(protocol.Name), self._unregister)
+        change = service.serve_change
+        change("application.register", JsonPayload(protocol.RegisterApplication), self._register)
+        change("application.unregister", JsonPayload(protocol.Name), self._unregister)
         serve("application.get", JsonPayload(protocol.Name), self._get_application)
         serve("application.list", no_payload, self._list_applications)
-        serve("session.create", JsonPayload(protocol.CreateSession), self._create)
-        serve("session.open", JsonPayload(protocol.CreateSession), self._open)
+        change("session.create", JsonPayload(protocol.CreateSession), self._create)
+        change("session.open", JsonPayload(protocol.CreateSession), self._open)
         serve("session.get", JsonPayload(protocol.SessionRef), self._get)
         serve("session.list", no_payload, self._list)
-        serve("session.close", JsonPayload(protocol.SessionRef), self._close)
+        change("session.close", JsonPayload(protocol.SessionRef), self._close)
 
     def _register(self, request: Packet, asked: protocol.RegisterApplication) -> None:
         self._engine.applications.register(asked.name, asked.attributes, self._now())

@@ -8,6 +8,7 @@ its connection, and is sent when there is room again.
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,17 +16,18 @@ import msgspec
 from flamepy import protocol
 from flamepy.core.types import FlameError
 from flux.constants import FLUX_MATCHTAG_NONE, FLUX_MSGFLAG_NORESPONSE, FLUX_MSGFLAG_STREAMING
-from flux.packet import Packet
 from hearth.broker.credentials import ServiceError
 from hearth.broker.payloads import JsonPayload, MsgpackPayload, no_payload
 from hearth.broker.service import LATER
 from hearth.broker.streams import sender_of
 from hearth.engine import views
-from hearth.engine.actions import DeliverResults
+from hearth.engine.actions import DeliverResults, RecallResults
 
 if TYPE_CHECKING:
-    from hearth.engine.model import Result, Subscription
+    from flux.packet import Packet
+    from hearth.engine.model import Delivery, Result, Subscription
     from hearth.flame.service import FlameService
+    from hearth.store.writer import Data
 
 __all__ = ["Results"]
 
@@ -35,25 +37,42 @@ _RESULT_BYTES = 16  # what a result weighs besides its output
 _encode = msgspec.msgpack.Encoder().encode
 
 
+@dataclass(eq=False, slots=True)
+class _Stream:
+    """Somebody's open flame.session.results, and what it still has to be sent."""
+
+    request: Packet
+    session: str
+    subscription: Subscription
+    results: list[Result] = field(default_factory=list)
+    refused: list[tuple[int, int, int, str]] = field(default_factory=list)
+    unknown: list[tuple[int, int]] | None = None
+    has_ended: bool = False
+    is_held_up: bool = False
+    """Whether its connection takes nothing for now."""
+
+
 class Results:
-    """The open result streams."""
+    """The open result streams. What a client does not take waits in its outbox, not in its connection."""
 
     def __init__(self, service: FlameService) -> None:
         self._tasks = service.engine.tasks
         self._router = service.router
         self._service = service
-        self._streams: dict[tuple[str, int], tuple[str, Subscription]] = {}
-        """(sender, matchtag) → the session and its subscription."""
-        service.serve("session.results", JsonPayload(protocol.SessionRef), self._open)
-        service.serve("task.submit", MsgpackPayload(protocol.SubmitBatch), self._submit)
+        self._streams: dict[tuple[str, int], _Stream] = {}
+        """By sender and matchtag."""
+        service.serve("session.results", JsonPayload(protocol.OpenResults), self._open)
+        service.serve_change("task.submit", MsgpackPayload(protocol.SubmitBatch), self._submit)
         service.add_method("session.disconnect", no_payload, self._disconnect)
         service.on_action(DeliverResults, lambda action: self._deliver(action.subscription))
+        service.on_action(RecallResults, self._recall)
 
-    def _open(self, request: Packet, asked: protocol.SessionRef) -> object:
+    def _open(self, request: Packet, asked: protocol.OpenResults) -> object:
         if not request.flags & FLUX_MSGFLAG_STREAMING:
             raise ServiceError(errno.EPROTO, "flame.session.results wants a streaming request")
-        subscription = self._tasks.subscribe(asked.session, request)
-        self._streams[sender_of(request), request.aux2] = (asked.session, subscription)
+        key = sender_of(request), request.aux2
+        subscription = self._tasks.subscribe(asked.session, key, asked.client, asked.unanswered)
+        self._streams[key] = _Stream(request, asked.session, subscription)
         return LATER
 
     def _submit(self, request: Packet, batch: protocol.SubmitBatch) -> object:
@@ -61,12 +80,13 @@ class Results:
 
         Tasks for a stream that has ended are not taken: its client reads of the end before it waits.
         """
-        _, subscription = self._streams.get((sender_of(request), batch.stream), (None, None))
+        stream = self._streams.get((sender_of(request), batch.stream))
+        subscription = None if stream is None else stream.subscription
         if subscription is None and batch.stream != FLUX_MATCHTAG_NONE:
             raise ServiceError(errno.ENOENT, f"there is no result stream {batch.stream}, or it has ended")
         now = self._service.now()
         try:
-            first = self._tasks.submit(batch.session, batch.inputs, subscription, batch.first_number, now)
+            first = self._tasks.submit(batch.session, batch.inputs, subscription, batch.first_number, now, batch.client)
         except FlameError as error:
             if subscription is None or not request.flags & FLUX_MSGFLAG_NORESPONSE:
                 raise
@@ -75,33 +95,65 @@ class Results:
         return protocol.Submitted(first, views.milliseconds(now))
 
     def _deliver(self, subscription: Subscription) -> None:
+        """Take what waits, and send it when it is stored."""
+        stream = self._streams.get(subscription.key)  # type: ignore[call-overload]  # keys are ours, made in _open
+        if stream is not None:
+            delivery = subscription.take()
+            self._service.durability.deliver(lambda: self._send(stream, delivery))
+
+    def _send(self, stream: _Stream, delivery: Delivery) -> None:
+        stream.results += delivery.results
+        stream.refused += delivery.refused
+        stream.unknown = delivery.unknown if stream.unknown is None else stream.unknown
+        stream.has_ended |= delivery.is_end
+        if not stream.is_held_up:
+            self._flush(stream)
+
+    def _flush(self, stream: _Stream) -> None:
         """Send what waits, as long as the client takes it; the rest when it has room again."""
-        request = subscription.key
-        assert isinstance(request, Packet)
-        port = self._router.port_of(request)
+        port = self._router.port_of(stream.request)
+        stream.is_held_up = False
         if port is None:
             return
-        while subscription.results:
+        if stream.unknown is not None:
+            unknown, stream.unknown = stream.unknown, None
+            self._respond(stream.request, protocol.ResultBatch([], unknown=unknown))
+        while stream.results:
             if port.is_congested:
-                port.when_drained(lambda: self._deliver(subscription))
+                stream.is_held_up = True
+                port.when_drained(lambda: self._flush(stream))
                 return
-            self._respond(request, protocol.ResultBatch(_cut(subscription.results)))
-        if subscription.refused:
-            refused, subscription.refused = subscription.refused, []
-            self._respond(request, protocol.ResultBatch([], refused))
-        subscription.is_ready = False
-        if subscription.has_ended:
-            self._router.respond_error(request, errno.ENODATA)
-            self._streams.pop((sender_of(request), request.aux2), None)
+            self._respond(stream.request, protocol.ResultBatch(_cut(stream.results)))
+        if stream.refused:
+            refused, stream.refused = stream.refused, []
+            self._respond(stream.request, protocol.ResultBatch([], refused))
+        if stream.has_ended:
+            self._router.respond_error(stream.request, errno.ENODATA)
+            self._streams.pop((sender_of(stream.request), stream.request.aux2), None)
 
     def _respond(self, request: Packet, batch: protocol.ResultBatch) -> None:
         self._router.respond(request, _encode(batch))
+
+    def _recall(self, action: RecallResults) -> None:
+        """What a client has missed, and only the store still has."""
+
+        def done(data: Data | None, error: OSError | None) -> None:
+            if data is None:
+                text = "unknown" if error is None else error.strerror or str(error)
+                self._tasks.lost(action.subscription, action.tasks, text)
+            else:
+                outputs = [(task.number, int(task.state), data[task.id][1], task.message) for task in action.tasks]
+                self._tasks.recalled(action.subscription, outputs)
+            self._service.something_happened()
+
+        self._service.durability.read(action.session.key, [task.id for task in action.tasks], done)
 
     def _disconnect(self, request: Packet, nothing: None) -> object:
         """A client is gone: its tasks go on, nobody hears of them."""
         sender = sender_of(request)
         for key in [key for key in self._streams if key[0] == sender]:
-            self._tasks.unsubscribe(*self._streams.pop(key))
+            stream = self._streams.pop(key)
+            self._tasks.unsubscribe(stream.session, stream.subscription)
         return LATER
 
 

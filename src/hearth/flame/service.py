@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import functools
 import os
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,8 +14,9 @@ from flamepy import protocol
 from flamepy.core.types import FlameError
 from hearth import __version__
 from hearth.broker.credentials import ServiceError
-from hearth.broker.payloads import Payload, no_payload
-from hearth.broker.service import Service
+from hearth.broker.payloads import Payload, encode_json, no_payload
+from hearth.broker.service import LATER, Service
+from hearth.flame.durability import Durability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from flux.packet import Packet
     from hearth.broker.server import Broker
     from hearth.engine.actions import Action
+    from hearth.engine.changes import Changes
     from hearth.engine.engine import Engine
+    from hearth.store.writer import Writer
 
 __all__ = ["FlameService"]
 
@@ -32,9 +37,10 @@ _A = TypeVar("_A")
 class FlameService(Service):
     """Gives the engine its clock and its steps. Parts add methods with `serve` and actions with `on_action`."""
 
-    def __init__(self, broker: Broker, engine: Engine, uri: str) -> None:
+    def __init__(self, broker: Broker, engine: Engine, uri: str, writer: Writer | None = None) -> None:
         super().__init__(broker.router, "flame")
         self.engine = engine
+        self.durability = Durability(writer, engine.state, self)
         self._broker = broker
         self._uri = uri
         self._started = time.monotonic()
@@ -51,16 +57,44 @@ class FlameService(Service):
         return self._utc_offset_s + time.monotonic()
 
     def serve(self, method: str, payload: Payload[_T], handler: Callable[[Packet, _T], object]) -> None:
-        """Answer ``flame.<method>``, for the owner only. The handler may raise FlameError."""
+        """Answer ``flame.<method>``, for the owner only. The handler may raise FlameError.
 
+        What is answered is stored before; if it cannot be, the answer is given all the same: it changes nothing.
+        """
+        self._serve(method, payload, handler, lambda request, send: lambda why: send())
+
+    def serve_change(self, method: str, payload: Payload[_T], handler: Callable[[Packet, _T], object]) -> None:
+        """Answer ``flame.<method>``, which changes something: refused if that cannot be stored."""
+
+        def handle(request: Packet, asked: _T) -> object:
+            self.durability.check()
+            return handler(request, asked)
+
+        self._serve(method, payload, handle, lambda request, send: lambda why: self._refuse(request, why))
+
+    def _serve(
+        self,
+        method: str,
+        payload: Payload[_T],
+        handler: Callable[[Packet, _T], object],
+        refusal: Callable[[Packet, Callable[[], None]], Callable[[str], None]],
+    ) -> None:
         def handle(request: Packet, asked: _T) -> object:
             self._is_dirty = True
             try:
-                return handler(request, asked)
+                result = handler(request, asked)
             except FlameError as error:
                 raise ServiceError(protocol.ERRNO_OF_CODE[error.code], error.message) from None
+            if result is LATER or not self.durability.has_store:
+                return result
+            send = functools.partial(self.router.respond, request, None if result is None else encode_json(result))
+            self.durability.answer(send, refusal(request, send))
+            return LATER
 
         self.add_method(method, payload, handle)
+
+    def _refuse(self, request: Packet, why: str) -> None:
+        self.router.respond_error(request, errno.EIO, why)
 
     def on_action(self, action: type[_A], carry_out: Callable[[_A], None]) -> None:
         """Carry out the engine's actions of this type so."""
@@ -75,9 +109,18 @@ class FlameService(Service):
         """Called by the broker when all of a batch is handled and nothing of it is written yet."""
         if self._is_dirty:
             self._is_dirty = False
-            for action in self.engine.step(self.now()):
-                self._carry(action)
+            self._step()
             self._set_timer()
+            self.durability.finish_batch()
+
+    def _step(self) -> None:
+        for action in self.engine.step(self.now()):
+            self._carry(action)
+
+    def store_failed(self, changes: Changes, why: str) -> None:
+        """Take back what is new of these, and tell those who wait for it."""
+        self.engine.disown(changes, why, self.now())
+        self._step()
 
     def _carry(self, action: Action) -> None:
         self._carry_out[type(action)](action)

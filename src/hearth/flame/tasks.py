@@ -18,8 +18,12 @@ from hearth.engine import views
 from hearth.engine.actions import TellWatcher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from flux.packet import Packet
+    from hearth.engine.model import Session, Task
     from hearth.flame.service import FlameService
+    from hearth.store.writer import Data
 
 __all__ = ["TaskViews"]
 
@@ -40,7 +44,9 @@ class TaskViews:
     """Single tasks, pages of tasks, and open watches."""
 
     def __init__(self, service: FlameService) -> None:
+        self._service = service
         self._tasks = service.engine.tasks
+        self._durability = service.durability
         self._router = service.router
         self._watches: dict[str, list[_Watch]] = {}
         """By sender."""
@@ -50,21 +56,40 @@ class TaskViews:
         service.add_method("task.disconnect", no_payload, self._disconnect)
         service.on_action(TellWatcher, self._tell)
 
-    def _get(self, request: Packet, asked: protocol.TaskRef) -> protocol.TaskInfo:
-        return views.task_info(*self._tasks.get(asked.session, asked.task))
+    def _get(self, request: Packet, asked: protocol.TaskRef) -> object:
+        session, task = self._tasks.get(asked.session, asked.task)
+        return self._answer(request, session, [task], lambda infos: infos[0])
 
-    def _list(self, request: Packet, asked: protocol.ListTasks) -> protocol.TaskList:
+    def _list(self, request: Packet, asked: protocol.ListTasks) -> object:
         """A page ends at its limit, or when it has grown heavy."""
         session, tasks = self._tasks.page(asked.session, asked.after, min(asked.limit, _PAGE_MAX))
-        infos: list[protocol.TaskInfo] = []
-        size = 0
-        for task in tasks:
-            if infos and size > _PAGE_BYTES:
-                break
-            size += task.size_bytes
-            infos.append(views.task_info(session, task))
-        is_complete = not infos or infos[-1].task == len(session.tasks)
-        return protocol.TaskList(infos, is_complete)
+        page = list(_light(tasks))
+        is_complete = not page or page[-1].id == len(session.tasks)
+        return self._answer(request, session, page, lambda infos: protocol.TaskList(infos, is_complete))
+
+    def _answer(
+        self,
+        request: Packet,
+        session: Session,
+        tasks: list[Task],
+        shape: Callable[[list[protocol.TaskInfo]], object],
+    ) -> object:
+        """An answer made of these tasks; what only the store still has of them is read first."""
+        dropped = [task.id for task in tasks if task.is_forgotten] if self._durability.has_store else []
+        if not dropped:
+            return shape([views.task_info(session, task) for task in tasks])
+
+        def done(data: Data | None, error: OSError | None) -> None:
+            if data is None:
+                text = None if error is None else error.strerror
+                self._router.respond_error(request, errno.EIO, text)
+            else:
+                infos = [views.task_info(session, task, data.get(task.id)) for task in tasks]
+                self._router.respond(request, encode_json(shape(infos)))
+            self._service.something_happened()
+
+        self._durability.read(session.key, dropped, done)
+        return LATER
 
     def _watch(self, request: Packet, asked: protocol.TaskRef) -> object:
         if not request.flags & FLUX_MSGFLAG_STREAMING:
@@ -76,7 +101,10 @@ class TaskViews:
         return LATER
 
     def _tell(self, action: TellWatcher) -> None:
-        """Send the state, and the end of the stream behind the last one."""
+        """Send the state, and the end of the stream behind the last one, once it is stored."""
+        self._durability.deliver(lambda: self._send(action))
+
+    def _send(self, action: TellWatcher) -> None:
         watch = action.watcher
         assert isinstance(watch, _Watch)
         self._router.respond(watch.request, encode_json(views.task_info(action.session, action.task)))
@@ -90,3 +118,13 @@ class TaskViews:
         for watch in self._watches.pop(sender_of(request), ()):
             self._tasks.unwatch(watch.session, watch.task, watch)
         return LATER
+
+
+def _light(tasks: Iterable[Task]) -> Iterator[Task]:
+    """As many of the tasks as one answer should carry, at least one."""
+    size = 0
+    for task in tasks:
+        if size > _PAGE_BYTES:
+            return
+        size += task.size_bytes
+        yield task

@@ -22,6 +22,7 @@ from hearth.engine.actions import (
     EnterSession,
     KillExecutor,
     LaunchExecutor,
+    RecallResults,
     TellWatcher,
 )
 from hearth.engine.engine import Engine
@@ -320,6 +321,8 @@ def describe(action: Action) -> str:
     match action:
         case DeliverResults(subscription):
             return f"deliver to {subscription.key}: {subscription.results}"
+        case RecallResults(subscription, session, tasks):
+            return f"recall for {subscription.key}: {session.id}/{[task.id for task in tasks]}"
         case TellWatcher(watcher, session, task):
             return f"tell {watcher}: {session.id}/{task.id} is {task.state.name}"
         case DispatchTasks(executor, tasks):

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A session of an earlier run of the instance, taken up again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from flamepy.core.types import SessionState, TaskState
+
+if TYPE_CHECKING:
+    from hearth.engine.engine import Engine
+    from hearth.engine.model import Session, Task
+
+__all__ = ["restore_session"]
+
+
+def restore_session(engine: Engine, session: Session, tasks: list[Task]) -> None:
+    """Have the session with its tasks, by id from 1 on; those that have not ended wait.
+
+    Sessions must come in the order of their keys.
+    """
+    state = engine.state
+    session.tasks = tasks
+    session.pending.extend(task for task in tasks if task.state < TaskState.SUCCEED)
+    counts = Counter(task.state for task in tasks)
+    session.succeed = counts[TaskState.SUCCEED]
+    session.failed = counts[TaskState.FAILED]
+    session.cancelled = counts[TaskState.CANCELLED]
+    _note_numbers(session)
+    state.sessions[session.id] = session
+    state.next_session_key = session.key + 1
+    if session.state is SessionState.OPEN:
+        state.open_sessions[session.id] = session
+    engine.tasks.hold(session.pending)
+    if session.wanted:
+        state.is_placement_due = True
+
+
+def _note_numbers(session: Session) -> None:
+    submitters = {submitter.index: submitter for submitter in session.submitters.values()}
+    for task in session.tasks:
+        if task.submitter:
+            submitters[task.submitter].note(task.number, task.id, 1)
