@@ -129,21 +129,34 @@ class Gate:
 
 
 class Daemon:
-    """A `hearth up` process of our own."""
+    """A `hearth up` process of our own. options: more of its command line."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *options: str) -> None:
         self.place = place
+        self.rundir = place.folder / "run"
+        self.statedir = place.folder / "state"
         self._log = place.folder / "log"
-        with self._log.open("wb") as log:
+        self._options = options
+        self.start()
+
+    def start(self) -> None:
+        """Also again, after its end: it is the same instance then."""
+        folders = ["--rundir", str(self.rundir), "--statedir", str(self.statedir)]
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hearth", "up", "--rundir", str(place.folder / "run")],
-                env=place.environment(),
-                cwd=place.folder,
+                [sys.executable, "-m", "hearth", "up", *folders, *self._options],
+                env=self.place.environment(),
+                cwd=self.place.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
         self.uri = self._read_uri()
+
+    def restart(self) -> None:
+        """Kill it, and start it again."""
+        self.kill()
+        self.start()
 
     def _read_uri(self) -> str:
         stdout = self.process.stdout

@@ -117,9 +117,10 @@ def test_a_second_sigterm_stops_at_once(own_daemon: Daemon, own_client: flamepy.
     own_daemon.place.wait_until_empty(FAULT_S)
 
 
-def test_a_stopped_daemon_leaves_its_store_and_nothing_else(own_daemon: Daemon) -> None:
+def test_a_stopped_daemon_leaves_its_stores_and_nothing_else(own_daemon: Daemon) -> None:
     own_daemon.stop()
-    assert [path.name for path in (own_daemon.place.folder / "run").iterdir()] == ["content.sqlite"]
+    assert not list(own_daemon.rundir.iterdir())
+    assert {path.name for path in own_daemon.statedir.iterdir()} == {"content.sqlite", "flame.sqlite"}
 
 
 def test_tasks_of_a_client_that_was_killed_are_done(

@@ -94,7 +94,7 @@ def test_what_is_no_folder_is_refused(folder: Path, below: str) -> None:
     up = run(environment(folder), "up", "--rundir", f"{folder}/file{below}")
     assert (up.returncode, up.stderr) == (
         1,
-        f"Error: {folder}/file{below} is not a folder; choose another --rundir\n",
+        f"Error: {folder}/file{below} is not a folder; choose another one\n",
     )
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def store_of(daemon: Daemon) -> Path:
-    return daemon.place.folder / "run" / "content.sqlite"
+    return daemon.statedir / "content.sqlite"
 
 
 def root_of(handle: flux.Flux) -> dict[str, Any]:
