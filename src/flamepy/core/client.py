@@ -13,6 +13,7 @@ from flamepy.core.config import FlameClientTls, FlameContext
 from flamepy.core.convert import application_of
 from flamepy.core.embedded import Embedded
 from flamepy.core.link import Link
+from flamepy.core.patience import reconnect_timeout as reconnect_timeout_of
 from flamepy.core.results import ResultStream
 from flamepy.core.session import Session, TaskIterator, TaskWatcher
 from flamepy.core.types import (
@@ -80,11 +81,21 @@ class Connection:
         TypeError for a mapping with an unknown key.
         """
         attributes = app_attrs if isinstance(app_attrs, ApplicationAttributes) else ApplicationAttributes(**app_attrs)
-        self.link.ask("flame.application.register", RegisterApplication(name, attributes), _NOTHING)
+
+        def made_before() -> None:
+            there = self.link.ask("flame.application.get", Name(name), ApplicationInfo)
+            if there.attributes != attributes:
+                raise FlameError(
+                    FlameErrorCode.ALREADY_EXISTS, f"application {name!r} was registered by somebody else meanwhile"
+                )
+
+        request = RegisterApplication(name, attributes)
+        self.link.ask("flame.application.register", request, _NOTHING, (FlameErrorCode.ALREADY_EXISTS, made_before))
 
     def unregister_application(self, name: str) -> None:
         """Remove an application and its closed sessions. Raises FlameError NOT_FOUND, INVALID_STATE while in use."""
-        self.link.ask("flame.application.unregister", Name(name), _NOTHING)
+        gone_before = (FlameErrorCode.NOT_FOUND, lambda: None)
+        self.link.ask("flame.application.unregister", Name(name), _NOTHING, gone_before)
 
     def get_application(self, name: str) -> Application | None:
         """The application, or None if there is none of that name."""
@@ -111,7 +122,12 @@ class Connection:
         """
         session_id = attrs.id if attrs.id is not None else short_name(attrs.application)
         request = CreateSession(session_id, _spec_of(attrs))
-        return self._session(self.link.ask("flame.session.create", request, SessionInfo))
+
+        def made_before() -> SessionInfo:
+            return self.link.ask("flame.session.open", request, SessionInfo)
+
+        info = self.link.ask("flame.session.create", request, SessionInfo, (FlameErrorCode.ALREADY_EXISTS, made_before))
+        return self._session(info)
 
     def open_session(self, session_id: str, spec: SessionAttributes | None = None) -> Session:
         """The open session of that id; with a spec it is made if there is none.
@@ -174,11 +190,14 @@ def _spec_of(attrs: SessionAttributes) -> SessionSpec:
     )
 
 
-def connect(addr: str, tls_config: FlameClientTls | None = None) -> Connection:
+def connect(
+    addr: str, tls_config: FlameClientTls | None = None, *, reconnect_timeout: float | None = None
+) -> Connection:
     """Connect to the instance at an address such as ``local:///run/user/1000/hearth/local-0``.
 
-    Raises FlameError INVALID_CONFIG if the address is empty or malformed, nobody answers there, or the
-    instance is another user's.
+    reconnect_timeout: for how many seconds a connection that breaks is made anew, while what waits for answers
+    goes on waiting; None takes FLAME_RECONNECT_TIMEOUT, else 30; 0 fails what waits at once. Raises FlameError
+    INVALID_CONFIG if the address is empty or malformed, nobody answers there, or the instance is another user's.
     """
     if not addr:
         raise FlameError(FlameErrorCode.INVALID_CONFIG, "address cannot be empty")
@@ -189,10 +208,11 @@ def connect(addr: str, tls_config: FlameClientTls | None = None) -> Connection:
             f"address {addr!r}: scheme {scheme if separator else ''!r} is not served, use local://PATH"
             " as `hearth up` prints it",
         )
+    reconnect_timeout_s = reconnect_timeout_of(reconnect_timeout)
     if tls_config is not None:
         raise FlameError(FlameErrorCode.INVALID_CONFIG, f"address {addr!r}: a local socket takes no TLS")
     try:
-        return Connection(addr, Link(addr))
+        return Connection(addr, Link(addr, reconnect_timeout_s))
     except PermissionError as error:
         raise FlameError(
             FlameErrorCode.INVALID_CONFIG,
@@ -230,10 +250,10 @@ class ConnectionInstance:
         if cls._embedded is not None:
             with contextlib.suppress(FlameError):  # dying, though its process may not have ended yet
                 if cls._embedded.is_alive:
-                    return connect(cls._embedded.uri)
+                    return connect(cls._embedded.uri, reconnect_timeout=0)
             cls._embedded.stop()
         cls._embedded = Embedded()
-        return connect(cls._embedded.uri)
+        return connect(cls._embedded.uri, reconnect_timeout=0)  # once it is gone, everything in it is
 
     @classmethod
     def _forked(cls) -> None:

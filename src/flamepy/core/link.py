@@ -4,21 +4,26 @@
 Any thread may send; one I/O thread receives, and resolves what answers belong to. Nothing is sent
 per task: callers append to a batch, and whoever comes next (the I/O thread, or a caller that is about
 to wait anyway) writes all that has gathered in one system call.
+
+When the connection breaks, the I/O thread tries to make a new one. Until it has, requests gather as before;
+who waits for an answer asks for it again.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import select
 import threading
 import weakref
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
 from flamepy.core.direct import DirectLines
 from flamepy.core.errors import FORKED, error_of, lost_error
+from flamepy.core.patience import Patience
 from flamepy.core.types import FlameError, FlameErrorCode
 from flux import packet as wire
 from flux.connector import READ_BYTES, connect
@@ -26,11 +31,14 @@ from flux.constants import FLUX_MSGFLAG_STREAMING
 from flux.session import Receiver, Session, deliver
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from flux.packet import Packet
 
-__all__ = ["Batch", "Link"]
+__all__ = ["Batch", "Link", "Resumable"]
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 CONNECT_S = 10.0
@@ -53,16 +61,36 @@ class Batch(Protocol):
         """The connection ended before it could be sent."""
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """A receiver that survives its connection."""
+
+    def resume(self) -> None:
+        """Ask again, on the new connection; the link's lock is held."""
+
+
 class _Call:
     """One blocking request: a lock that the answer unlocks."""
 
-    __slots__ = ("_unanswered", "error", "response")
+    __slots__ = ("_link", "_payload", "_topic", "_unanswered", "error", "is_again", "response")
 
-    def __init__(self) -> None:
+    def __init__(self, link: Link, topic: str, payload: bytes | None) -> None:
+        self._link = link
+        self._topic = topic
+        self._payload = payload
+        self.is_again = False
+        """Whether it was asked more than once, so that it may have been carried out more than once."""
         self._unanswered = threading.Lock()
         self._unanswered.acquire()
         self.response: Packet | None = None
         self.error: OSError | None = None
+
+    def send(self) -> None:
+        self._link.request(self._topic, self._payload, self)
+
+    def resume(self) -> None:
+        self.is_again = True
+        self.send()
 
     def on_response(self, response: Packet) -> None:
         self.response = response
@@ -80,16 +108,18 @@ class Link:
     """A connection with its I/O thread.
 
     Thread-safe. After a fork the child's copy is dead (it raises INVALID_STATE) and the parent's goes
-    on untouched. A lost connection fails what waits with INTERNAL, and everything after it.
+    on untouched. A broken connection is made anew for reconnect_s seconds; then it is lost, which fails what
+    waits with INTERNAL, and everything after it.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, reconnect_s: float = 0.0) -> None:
         """Connect. Raises OSError as `flux.connector.connect` does."""
         self.uri = uri
-        self.direct = DirectLines(uri)
+        self.reconnect_s = reconnect_s
+        self.direct = DirectLines(uri, reconnect_s)
         """For callers that wait for one task."""
-        self._socket = connect(uri, CONNECT_S)
-        self._socket.setblocking(False)
+        self._socket: socket.socket | None = self._connect()
+        """None while there is no connection and a new one is tried."""
         self._session = Session()
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
@@ -104,22 +134,40 @@ class Link:
         self._thread.start()
         _links.add(self)
 
+    def _connect(self) -> socket.socket:
+        connected = connect(self.uri, CONNECT_S)
+        connected.setblocking(False)
+        return connected
+
     # -- sending
 
-    def call(self, topic: str, payload: bytes | None, returns: Callable[[bytes], _T]) -> _T:
-        """Send a request and wait for its answer, read by returns. Raises FlameError."""
+    def call(
+        self,
+        topic: str,
+        payload: bytes | None,
+        returns: Callable[[bytes], _T],
+        done_before: tuple[FlameErrorCode, Callable[[], _T]] | None = None,
+    ) -> _T:
+        """Send a request and wait for its answer, read by returns. Raises FlameError.
+
+        done_before: the error that a request which changes something meets the second time, and what to give
+        then. It is used only if the connection broke while this request was under way.
+        """
         self.check_may_wait(topic)
-        call = _Call()
+        call = _Call(self, topic, payload)
         with self._lock:
             self._collect()  # what was submitted before goes before
-            self.request(topic, payload, call)
+            call.send()
             self._flush()
         call.wait()
         if call.response is None:
             raise lost_error(self.uri, call.error)
-        if call.response.aux1:
-            raise error_of(call.response)
-        return returns(call.response.payload or b"")
+        if not call.response.aux1:
+            return returns(call.response.payload or b"")
+        error = error_of(call.response)
+        if done_before is not None and call.is_again and error.code is done_before[0]:
+            return done_before[1]()
+        raise error
 
     def check_may_wait(self, what: str) -> None:
         """Raise FlameError INVALID_STATE on the I/O thread: whoever waits there waits for himself."""
@@ -130,18 +178,32 @@ class Link:
                 " that receives answers; call it from another thread",
             )
 
-    def ask(self, topic: str, request: msgspec.Struct | None, returns: type[_T]) -> _T:
-        """A control request: JSON there and back."""
+    def ask(
+        self,
+        topic: str,
+        request: msgspec.Struct | None,
+        returns: type[_T],
+        done_before: tuple[FlameErrorCode, Callable[[], _T]] | None = None,
+    ) -> _T:
+        """A control request: JSON there and back. See `call`."""
         payload = None if request is None else _encode_json(request) + b"\0"
-        return self.call(topic, payload, lambda data: msgspec.json.decode(data.rstrip(b"\0") or b"null", type=returns))
+
+        def read(data: bytes) -> _T:
+            return msgspec.json.decode(data.rstrip(b"\0") or b"null", type=returns)
+
+        return self.call(topic, payload, read, done_before)
 
     def open_stream(self, topic: str, request: msgspec.Struct, receiver: Receiver) -> int:
         """Send a streaming request whose answers go to the receiver, on the I/O thread. Returns its matchtag."""
         with self._lock:
             self._collect()
-            tag = self.request(topic, _encode_json(request) + b"\0", receiver, FLUX_MSGFLAG_STREAMING)
+            tag = self.request_stream(topic, request, receiver)
             self._flush()
         return tag
+
+    def request_stream(self, topic: str, request: msgspec.Struct, receiver: Receiver) -> int:
+        """As `open_stream`, for who holds the lock."""
+        return self.request(topic, _encode_json(request) + b"\0", receiver, FLUX_MSGFLAG_STREAMING)
 
     def abandon(self, tag: int) -> None:
         """Nobody waits for this request any more."""
@@ -197,6 +259,8 @@ class Link:
     def _flush(self) -> None:
         """Write all that waits, as far as the socket takes it; the lock must be held."""
         self._collect()
+        if self._socket is None:
+            return
         data = self._session.bytes_to_send()
         if data:
             self._unsent.append(memoryview(data))
@@ -222,31 +286,78 @@ class Link:
     def _run(self) -> None:
         error = OSError(errno.EIO, "its thread was ended by a future's callback")
         try:
-            error = self._serve()
+            while True:
+                assert self._socket is not None
+                error = self._serve(self._socket)
+                if not self._is_closing and self.reconnect_s:
+                    log.warning("connection to %s broke: %s; trying it for %g s", self.uri, error, self.reconnect_s)
+                    self._interrupt(error)
+                    error = self._reconnect() or error
+                if self._socket is None or self._is_closing or not self.reconnect_s:
+                    return
         finally:
             self._end(error)
 
-    def _serve(self) -> OSError:
+    def _serve(self, connected: socket.socket) -> OSError:
         """Send and receive until there is a reason not to; returns it."""
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         error: OSError | None = None
         while error is None and not self._is_closing:
-            poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+            poll.register(connected, select.POLLIN | (select.POLLOUT if self._unsent else 0))
             ready = dict(poll.poll())
             with self._lock:
                 if self._wake_read in ready:
                     os.read(self._wake_read, 64)
                     self._is_awake = False
                 self._flush()
-            if ready.get(self._socket.fileno(), 0) & ~select.POLLOUT:
-                error = self._receive()
+            if ready.get(connected.fileno(), 0) & ~select.POLLOUT:
+                error = self._receive(connected)
         return error or OSError(errno.ESHUTDOWN, "the connection was closed")
 
-    def _receive(self) -> OSError | None:
+    def _interrupt(self, error: OSError) -> None:
+        """Begin a new conversation: those who wait ask again at once, so that they come first in it."""
+        with self._lock:
+            assert self._socket is not None
+            self._socket.close()
+            self._socket = None
+            self._unsent.clear()
+            self._is_awake = True  # we look by ourselves: nobody need wake us
+            waiting = dict.fromkeys(self._session.cut(error))
+            self._session = Session()
+            for receiver in waiting:
+                if isinstance(receiver, Resumable):
+                    receiver.resume()
+        for receiver in waiting:
+            if not isinstance(receiver, Resumable):
+                receiver.on_lost(error)
+
+    def _reconnect(self) -> OSError | None:
+        """Connect again. Returns why that cannot be done, if it cannot; then there is no socket."""
+        patience = Patience(self.reconnect_s)
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        error: OSError | None = None
+        while not self._is_closing and (pause_s := patience.next_pause()) is not None:
+            if poll.poll(pause_s * 1000):
+                os.read(self._wake_read, 64)
+            try:
+                connected = self._connect()
+            except OSError as failure:
+                error = failure
+                continue
+            with self._lock:
+                self._socket = connected
+                self._is_awake = False
+                self._flush()
+            log.warning("connected to %s again", self.uri)
+            return None
+        return error
+
+    def _receive(self, connected: socket.socket) -> OSError | None:
         """Read once and hand over what it completes. Returns why the connection ended, if it did."""
         try:
-            data = self._socket.recv(READ_BYTES)
+            data = connected.recv(READ_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -267,7 +378,8 @@ class Link:
         with self._lock:
             waiting: list[Receiver | Batch] = [*self._session.cut(error), *self._gathered]
             self._gathered.clear()
-            self._socket.close()
+            if self._socket is not None:
+                self._socket.close()
             self._gathered_bytes = 0
             self._room.notify_all()
         self.direct.close()
@@ -300,7 +412,8 @@ class Link:
         self._session.cut(OSError(errno.ECHILD, FORKED))
         self._gathered.clear()
         self.direct.close()
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
         self._close_pipe()
 
     def _close_pipe(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import weakref
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING
@@ -13,8 +14,10 @@ import msgspec
 
 from flamepy.core.errors import FORKED, closed_error, error_of, lost_error, refusal_error, task_error
 from flamepy.core.futures import LeanFuture, orphan, resolve, tell_if_cancelled
+from flamepy.core.sent import SentInputs
 from flamepy.core.types import FlameError, TaskState
-from flamepy.protocol import ResultBatch, SessionRef, SubmitBatch
+from flamepy.protocol import OpenResults, ResultBatch, SubmitBatch, Submitted
+from flux.constants import FLUX_MATCHTAG_NONE
 from flux.constants import FLUX_MSGFLAG_STREAMING as _STREAMING
 
 if TYPE_CHECKING:
@@ -33,15 +36,23 @@ _decode = msgspec.msgpack.Decoder(ResultBatch).decode
 class ResultStream:
     """Turns inputs into futures. Thread-safe; futures are resolved on the link's I/O thread.
 
-    Opened at the first submission and then kept until the session closes.
+    Opened at the first submission and then kept until the session closes. When its connection breaks it comes back
+    with the numbers that had no answer, and submits again what the instance says has become no task: each task is
+    made once, and each has one answer.
     """
 
     def __init__(self, link: Link, session_id: str) -> None:
         self._link = link
         self._session_id = session_id
         self._tag = 0
+        self._client = secrets.token_hex(8)
+        """Whose numbers these are, also on another connection."""
+        self._created = 0
         self._next = 1
         self._inputs: list[bytes | None] = []
+        """Those that are not sent yet."""
+        self._sent = SentInputs() if link.reconnect_s else None
+        self._is_resuming = False
         self._futures: dict[int, LeanFuture] = {}
         self._ended: FlameError | None = None
         _streams.add(self)
@@ -60,8 +71,20 @@ class ResultStream:
             self._inputs.append(input_data)
             self._futures[self._next] = future
             self._next += 1
-            link.gather(self, len(input_data), is_first=len(self._inputs) == 1, is_urgent=is_urgent)
+            is_first = len(self._inputs) == 1 and not self._is_resuming
+            link.gather(self, len(input_data), is_first=is_first, is_urgent=is_urgent)
         return future
+
+    def create(self, input_data: bytes) -> Submitted:
+        """Make one task and wait until the instance holds it; its result is not asked for.
+
+        Raises FlameError as `submit` does, and what the instance refuses it with.
+        """
+        with self._link.lock:
+            self._created += 1
+            number = self._created
+        batch = SubmitBatch(self._session_id, FLUX_MATCHTAG_NONE, number, [input_data], f"{self._client}-created")
+        return self._link.call("flame.task.submit", _encode(batch), _decode_submitted)
 
     def invoke(self, input_data: bytes) -> bytes | None:
         """Run one task and wait for it: on a direct line, unless tasks that were submitted before are still out.
@@ -77,16 +100,48 @@ class ResultStream:
 
     def send(self) -> None:
         """Called by the link, under its lock, when it is time to send what has gathered."""
-        link, inputs = self._link, self._inputs
+        if self._is_resuming:
+            return  # what was submitted before goes before
+        inputs = self._inputs
+        if not inputs:
+            return
         if not self._tag:
-            request = msgspec.json.encode(SessionRef(self._session_id)) + b"\0"
-            self._tag = link.request("flame.session.results", request, self, _STREAMING)
-        number = self._next - len(inputs)
+            self._open([])
+        number = self._first_unsent
         self._inputs = []
+        self._send(number, inputs)
+
+    def _open(self, unanswered: list[tuple[int, int]]) -> None:
+        request = msgspec.json.encode(OpenResults(self._session_id, self._client, unanswered)) + b"\0"
+        self._tag = self._link.request("flame.session.results", request, self, _STREAMING)
+
+    def _send(self, number: int, inputs: list[bytes | None]) -> None:
+        if self._sent is not None:
+            self._sent.keep(number, inputs)
         for chunk in _chunks(inputs):
-            batch = SubmitBatch(self._session_id, self._tag, number, chunk)
-            link.request("flame.task.submit", _encode(batch), None)
+            batch = SubmitBatch(self._session_id, self._tag, number, chunk, self._client)
+            self._link.request("flame.task.submit", _encode(batch), None)
             number += len(chunk)
+
+    # -- a new connection
+
+    def resume(self) -> None:
+        """Ask for what was missed; called by the link, under its lock, when it begins a new conversation."""
+        unsent = self._first_unsent
+        unanswered = _runs(sorted(number for number in self._futures if number < unsent))
+        self._is_resuming = bool(unanswered)
+        self._open(unanswered)
+
+    def _submit_again(self, unknown: list[tuple[int, int]]) -> None:
+        """The instance has told which numbers have become no task; then all goes on."""
+        with self._link.lock:
+            if self._sent is None:
+                return  # the end came first
+            for first, count in unknown:
+                self._send(first, self._sent.take(first, count))
+            self._is_resuming = False
+            if self._inputs:
+                self._link.gather(self, 0, is_first=True, is_urgent=False)
 
     # -- answers, on the I/O thread
 
@@ -96,6 +151,8 @@ class ResultStream:
             self.end(closed_error(self._session_id) if response.aux1 == errno.ENODATA else error_of(response))
             return
         batch = _decode(response.payload or b"")
+        if batch.unknown is not None:
+            self._submit_again(batch.unknown)
         pop = self._futures.pop
         succeeded = []
         for number, state, output, message in batch.results:
@@ -110,10 +167,16 @@ class ResultStream:
         for first, count, code, text in batch.refused:
             for number in range(first, first + count):
                 _fail(pop(number, None), refusal_error(code, text))
+        if self._sent is not None and self._sent.is_heavy:
+            self._sent.drop_answered(self._futures)
 
     def on_lost(self, error: OSError) -> None:
         """The connection is gone."""
         self.end(lost_error(self._link.uri, error))
+
+    @property
+    def _first_unsent(self) -> int:
+        return self._next - len(self._inputs)
 
     def close(self) -> None:
         """The session is closed: take no more. What is on the way is resolved by the end of the stream."""
@@ -132,6 +195,7 @@ class ResultStream:
             self._ended = error
             futures, self._futures = self._futures, {}
             self._inputs.clear()
+            self._sent = None
         for future in futures.values():
             _fail(future, FlameError(error.code, error.message))
 
@@ -176,3 +240,18 @@ def _chunks(inputs: list[bytes | None]) -> list[list[bytes | None]]:
         chunks[-1].append(data)
         size += len(data or b"")
     return chunks
+
+
+def _runs(numbers: list[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as (first, count)."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and sum(runs[-1]) == number:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((number, 1))
+    return runs
+
+
+def _decode_submitted(data: bytes) -> Submitted:
+    return msgspec.json.decode(data.rstrip(b"\0"), type=Submitted)

@@ -14,8 +14,7 @@ import msgspec
 from flamepy.core.convert import event_of, task_of, time_of
 from flamepy.core.errors import error_of, lost_error
 from flamepy.core.types import Event, FlameError, FlameErrorCode, SessionState, Task, TaskState
-from flamepy.protocol import MAX_DATA_BYTES, ListTasks, SessionInfo, SubmitBatch, Submitted, TaskInfo, TaskList, TaskRef
-from flux.constants import FLUX_MATCHTAG_NONE
+from flamepy.protocol import MAX_DATA_BYTES, ListTasks, SessionInfo, TaskInfo, TaskList, TaskRef
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -81,8 +80,7 @@ class Session:
 
     def create_task(self, input_data: bytes) -> Task:
         """Create a task; returns when the instance holds it, PENDING. Follow it with watch_task or get_task."""
-        batch = SubmitBatch(self.id, FLUX_MATCHTAG_NONE, 0, [_check_input(input_data)])
-        made = self._link.call("flame.task.submit", msgspec.msgpack.encode(batch), _decode_submitted)
+        made = self._stream.create(_check_input(input_data))
         return Task(
             id=str(made.first_task),
             session_id=self.id,
@@ -137,10 +135,6 @@ def _check_input(input_data: bytes) -> bytes:
     return input_data
 
 
-def _decode_submitted(data: bytes) -> Submitted:
-    return msgspec.json.decode(data.rstrip(b"\0"), type=Submitted)
-
-
 class TaskIterator(Iterator[Task]):
     """A session's tasks in the order of their ids. Fetches as it goes, so tasks created meanwhile are seen.
 
@@ -181,8 +175,15 @@ class TaskWatcher(Iterator[Task]):
         self._answers: queue.SimpleQueue[Packet | OSError] = queue.SimpleQueue()
         self._timeout = timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._tag = link.open_stream("flame.task.watch", task, self)
+        self._last: TaskState | None = None
+        self._is_again = False
         self._is_over = False
+        self._tag = link.open_stream("flame.task.watch", task, self)
+
+    def resume(self) -> None:
+        """The connection is a new one: watch on."""
+        self._is_again = True
+        self._tag = self._link.request_stream("flame.task.watch", self._task, self)
 
     def on_response(self, response: Packet) -> None:
         """On the I/O thread: a state, or the end."""
@@ -193,6 +194,13 @@ class TaskWatcher(Iterator[Task]):
         self._answers.put(error)
 
     def __next__(self) -> Task:
+        task = self._next_state()
+        while self._is_again and task.state == self._last:
+            task = self._next_state()  # told once more by the new connection
+        self._last = task.state
+        return task
+
+    def _next_state(self) -> Task:
         if self._is_over:
             raise StopIteration
         self._link.check_may_wait("watch_task")
