@@ -259,9 +259,15 @@ class TaskList(msgspec.Struct):
 
 
 class AttachExecutor(msgspec.Struct):
-    """flame.executor.attach (streaming): the process is there; ExecutorOrder messages come back."""
+    """flame.executor.attach (streaming): the process is there; ExecutorOrder messages come back.
+
+    session, if not empty: it serves this one already, since an earlier run of the instance, and holds these
+    tasks of it, done or not.
+    """
 
     executor: str
+    session: str = ""
+    holding: list[int] = []
 
 
 class SessionContextInfo(msgspec.Struct, array_like=True):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from flamepy.core.output import kept_output
+from flamepy.core.patience import Patience, reconnect_timeout
 from flamepy.core.service import ApplicationContext, FlameService, SessionContext, TaskContext
 from flamepy.core.types import FlameError, FlameErrorCode
 from flamepy.core.watchdog import Watchdog
@@ -33,6 +36,9 @@ FLAME_INSTANCE_ENDPOINT = "FLAME_INSTANCE_ENDPOINT"
 
 _EXECUTOR_ID = "FLAME_EXECUTOR_ID"
 
+_WELCOME_S = 5.0
+"""How long an instance may take to welcome us again."""
+
 _REPORT_S = 0.002  # answers of quick tasks travel together, at most this late
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -43,7 +49,8 @@ def run(service: FlameService) -> None:
     """Serve one session; returns when it is over, and the process should then end.
 
     Call it in a process that an instance has started. Raises FlameError INTERNAL if it was not, or if
-    the instance does not answer. If the connection breaks, the process is ended by SIGTERM.
+    the instance does not answer. If the connection breaks, the service goes on, and looks for the instance for as
+    long as FLAME_RECONNECT_TIMEOUT says; in vain, the process is ended by SIGTERM.
     """
     for variable in (FLAME_INSTANCE_ENDPOINT, _EXECUTOR_ID):
         if not os.environ.get(variable):
@@ -57,8 +64,8 @@ def run(service: FlameService) -> None:
         stream = connect(uri)
     except OSError as error:
         raise FlameError(FlameErrorCode.INTERNAL, f"the instance at {uri} does not answer: {error}") from error
-    with stream:
-        Executor(service, stream, os.environ[_EXECUTOR_ID]).serve()
+    with stream, kept_output():
+        Executor(service, stream, os.environ[_EXECUTOR_ID], uri, reconnect_timeout()).serve()
 
 
 class Executor:
@@ -69,29 +76,39 @@ class Executor:
     in a deque used by single atomic operations, and the two sides of the socket, under a lock each.
     """
 
-    def __init__(self, service: FlameService, stream: socket.socket, executor_id: str) -> None:
+    def __init__(
+        self,
+        service: FlameService,
+        stream: socket.socket,
+        executor_id: str,
+        uri: str = "",
+        reconnect_s: float = 0.0,
+    ) -> None:
         self._service = service
         self._stream = stream
+        """Always the same descriptor: a new connection takes its place (`dup2`), so that who polls it need not know."""
         self._executor_id = executor_id
+        self._uri = uri
+        self._reconnect_s = reconnect_s
         self._protocol = Session()
         self._sending = threading.Lock()
         self._receiving = threading.Lock()
         self._waiting: deque[tuple[int, bytes | None]] = deque()
         self._done: deque[tuple[int, bytes | None, str | None, float]] = deque()
         self._done_count = 0
+        self._at_work: int | None = None
         self._enter: SessionContextInfo | None = None
+        self._has_entered = False
         self._is_over = False
 
     def serve(self) -> None:
         """Attach, enter, work until dismissed or cut off, leave."""
-        attach = msgspec.json.encode(AttachExecutor(self._executor_id)) + b"\0"
-        self._protocol.request("flame.executor.attach", attach, self, flags=FLUX_MSGFLAG_STREAMING)
-        self._stream.sendall(self._protocol.bytes_to_send())
+        self._send_attach(AttachExecutor(self._executor_id))
         while self._enter is None and not self._is_over:
             self._receive()
         if self._enter is None:
             return
-        with Watchdog(self._stream, self.step_in) as watchdog:
+        with Watchdog(self._stream, self.step_in, self.find_instance) as watchdog:
             try:
                 if self._enter_session(self._enter):
                     while not self._is_over:
@@ -113,6 +130,7 @@ class Executor:
             self._send(CompletionBatch(self._executor_id, failure=_text_of(error)))
             return False
         self._send(CompletionBatch(self._executor_id, entered=True))
+        self._has_entered = True
         return True
 
     def _work(self, session_id: str, watchdog: Watchdog) -> None:
@@ -126,9 +144,11 @@ class Executor:
                     task_id, data = waiting.popleft()
                 except IndexError:
                     break  # the watchdog gave them back just now
+                self._at_work = task_id
                 output, error = self._invoke(TaskContext(str(task_id), session_id, data))
                 now = time.perf_counter()
                 done.append((task_id, output, error, now - began))
+                self._at_work = None
                 self._done_count += 1
                 began = now
                 if now - reported > _REPORT_S:
@@ -171,14 +191,15 @@ class Executor:
         self._waiting += order.tasks
 
     def on_lost(self, error: OSError) -> None:
-        """The instance is gone; so should we be."""
-        self._is_over = True
+        """The instance is gone; whoever reads sees to what follows."""
 
     def _receive(self) -> None:
         """Wait for orders, unless the watchdog has seen the end meanwhile."""
         with self._receiving:
             if not self._is_over:
                 self._read()
+            if self._is_lost and not self._is_over:
+                self._is_over = not self._attach_again()
 
     def _read(self, flags: int = 0) -> None:
         try:
@@ -192,6 +213,56 @@ class Executor:
         else:
             self._protocol.lose(OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
 
+    # -- an instance that is gone, and may come back
+
+    @property
+    def _is_lost(self) -> bool:
+        return self._protocol.lost is not None
+
+    def find_instance(self) -> bool | None:
+        """Called by the watchdog when the other side has hung up: whether it is there again, None for not yet known.
+
+        A worker that waits for orders sees to it by himself.
+        """
+        if not self._receiving.acquire(blocking=False):
+            return None
+        try:
+            if self._is_over:
+                return False
+            self._protocol.lose(OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
+            self._is_over = not self._attach_again()
+            return not self._is_over
+        finally:
+            self._receiving.release()
+
+    def _attach_again(self) -> bool:
+        """Connect to the instance that was started again, and say what we hold; called with the receiving lock held."""
+        if not self._has_entered or self._enter is None:
+            return False
+        patience = Patience(self._reconnect_s)
+        while (pause_s := patience.next_pause()) is not None:
+            time.sleep(pause_s)
+            try:
+                stream = connect(self._uri, pause_s + _WELCOME_S)
+            except OSError:
+                continue
+            with self._sending, stream:
+                os.dup2(stream.fileno(), self._stream.fileno(), inheritable=False)
+                self._protocol = Session()
+                self._send_attach(AttachExecutor(self._executor_id, self._enter.session, self._holding()))
+            return True
+        return False
+
+    def _holding(self) -> list[int]:
+        at_work = [] if self._at_work is None else [self._at_work]
+        return [*(answer[0] for answer in list(self._done)), *at_work, *(task[0] for task in list(self._waiting))]
+
+    def _send_attach(self, attach: AttachExecutor) -> None:
+        request = msgspec.json.encode(attach) + b"\0"
+        self._protocol.request("flame.executor.attach", request, self, flags=FLUX_MSGFLAG_STREAMING)
+        with contextlib.suppress(OSError):  # broken again: the reader meets the same end
+            self._stream.sendall(self._protocol.bytes_to_send())
+
     # -- reports
 
     def _report(self, returned: list[int] | None = None) -> None:
@@ -201,22 +272,23 @@ class Executor:
             answers = [done.popleft() for _ in range(len(done))]
             if answers or returned:
                 busy_s = sum(answer[3] for answer in answers)
-                self._send(
-                    CompletionBatch(
-                        self._executor_id,
-                        done=[answer[:3] for answer in answers],
-                        returned=returned or [],
-                        busy_s=busy_s,
-                    )
+                batch = CompletionBatch(
+                    self._executor_id,
+                    done=[answer[:3] for answer in answers],
+                    returned=returned or [],
+                    busy_s=busy_s,
                 )
+                if not self._send(batch):
+                    done.extendleft(reversed(answers))  # for the instance that comes after this one
 
-    def _send(self, batch: CompletionBatch) -> None:
-        """Called with the sending lock held, or before there is a watchdog to share with."""
+    def _send(self, batch: CompletionBatch) -> bool:
+        """Whether it is sent. Called with the sending lock held, or before there is a watchdog to share with."""
         try:
             self._protocol.request("flame.executor.report", _encode(batch), None)
             self._stream.sendall(self._protocol.bytes_to_send())
         except OSError:
-            self._is_over = True  # the instance is gone, and with it everyone who could use the answer
+            return False  # the reader meets the same end
+        return True
 
     def step_in(self, done_before: int) -> int | None:
         """Called by the watchdog now and then while there is work.

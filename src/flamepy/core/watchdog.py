@@ -29,12 +29,19 @@ class Watchdog:
     """A thread that sleeps in poll(2) and costs nothing until armed, or until the other side hangs up.
 
     step_in(done_before) returns the number of tasks done by now, or None when there is nothing to watch.
-    It is called from the watchdog's thread.
+    find_instance() is called when the other side has hung up: whether it is there again, None if that is not
+    known yet. Both are called from the watchdog's thread.
     """
 
-    def __init__(self, stream: socket.socket, step_in: Callable[[int], int | None]) -> None:
+    def __init__(
+        self,
+        stream: socket.socket,
+        step_in: Callable[[int], int | None],
+        find_instance: Callable[[], bool | None],
+    ) -> None:
         self._stream = stream
         self._step_in = step_in
+        self._find_instance = find_instance
         self._is_armed = False
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._run, name="flamepy watchdog", daemon=True)
@@ -63,8 +70,10 @@ class Watchdog:
         while True:
             ready = dict(poll.poll(None if done is None else look_ms))
             if ready.get(self._stream.fileno(), 0) & _HANG_UP:
-                self._end()
-                return
+                if not self._find():
+                    self._end()
+                    return
+                continue
             if self._wake_read in ready:
                 if not os.read(self._wake_read, 64):
                     return
@@ -74,6 +83,19 @@ class Watchdog:
                 before, done = done, self._step_in(done)
                 self._is_armed = done is not None
                 look_ms = min(2 * look_ms, _LOOK_MAX_MS) if done == before else _LOOK_MS
+
+    def _find(self) -> bool:
+        """Wait until it is known whether there is an instance again."""
+        while (is_there := self._find_instance()) is None:
+            if not self._has_time():
+                return True  # the service ends by itself; the next look finds that, too
+        return is_there
+
+    def _has_time(self) -> bool:
+        """Let some time pass; False if the service is about to end meanwhile."""
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLHUP)
+        return not poll.poll(_LOOK_MS)
 
     def _end(self) -> None:
         """The instance is gone. Idle, the service ends by itself; busy, its work is of use to nobody."""

@@ -13,6 +13,8 @@ from hearth.engine.lifecycle import ExecutorEvent, ExecutorState
 from hearth.engine.model import EventRecord, Executor, Session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flamepy.protocol import CompletionBatch
     from hearth.engine.state import State
     from hearth.engine.tasks import Tasks
@@ -53,6 +55,32 @@ class Executors:
             )
         executor.advance(ExecutorEvent.ATTACHED)
         self._state.actions.append(EnterSession(executor))
+        return executor
+
+    def adopt(self, executor_id: str, session_id: str, holding: Sequence[int], now: float) -> Executor:
+        """One that has outlived an earlier run of the instance serves on, with those of its tasks that still wait.
+
+        Raises FlameError NOT_FOUND for the session, INVALID_STATE if there is no use, or no room, for it.
+        """
+        state = self._state
+        session = state.open_session(session_id)
+        if executor_id in state.executors:
+            raise FlameError(FlameErrorCode.INVALID_STATE, f"executor {executor_id!r} is attached already")
+        most = session.spec.max_instances
+        if state.is_draining or not session.resources.fits(state.free) or (most is not None and session.alive >= most):
+            raise FlameError(
+                FlameErrorCode.INVALID_STATE, f"executor {executor_id!r}: its place has been taken meanwhile"
+            )
+        executor = Executor(executor_id, session)
+        executor.state = ExecutorState.BOUND
+        executor.completed = 1  # if it dies now that is no failed attempt to bind
+        state.executors[executor_id] = session.executors[executor_id] = executor
+        state.free = state.free.minus(session.resources)
+        self._tasks.take_over(executor, holding, now)
+        if executor.is_idle:
+            self._fell_idle(executor, now)
+        if session.pending:
+            state.to_dispatch[session.id] = session
         return executor
 
     def report(self, executor: Executor, report: CompletionBatch, now: float) -> None:

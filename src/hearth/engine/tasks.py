@@ -150,6 +150,24 @@ class Tasks:
                 self._tell_watchers(session, tasks)
             self._state.actions.append(DispatchTasks(executor, tasks))
 
+    def take_over(self, executor: Executor, task_ids: Iterable[int], now: float) -> None:
+        """These tasks are in the executor's hands since before we were there; those done or given away meanwhile not."""
+        session = executor.session
+        held = set(task_ids)
+        tasks = [task for task in session.pending if task.id in held]
+        if not tasks:
+            return
+        kept = [task for task in session.pending if task.id not in held]
+        session.pending.clear()
+        session.pending.extend(kept)
+        for task in tasks:
+            task.state = _dispatched[task.state]
+            task.started = now
+            executor.in_flight[task.id] = task
+        session.running += len(tasks)
+        if session.watchers:
+            self._tell_watchers(session, tasks)
+
     def record(self, executor: Executor, done: Iterable[tuple[int, bytes | None, str | None]], now: float) -> int:
         """Note an executor's answers, each once; answers to tasks it does not hold are ignored. Returns how many."""
         session, in_flight = executor.session, executor.in_flight

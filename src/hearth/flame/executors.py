@@ -57,9 +57,20 @@ class Executors:
     def _attach(self, request: Packet, asked: protocol.AttachExecutor) -> object:
         if not request.flags & FLUX_MSGFLAG_STREAMING:
             raise ServiceError(errno.EPROTO, "flame.executor.attach wants a streaming request")
-        self._engine.executors.attached(asked.executor, self._service.now())
+        if asked.session:
+            self._adopt(request, asked)
+        else:
+            self._engine.executors.attached(asked.executor, self._service.now())
         self._attached[asked.executor] = request
         return LATER
+
+    def _adopt(self, request: Packet, asked: protocol.AttachExecutor) -> None:
+        """A process that an earlier daemon has started is ours from now on."""
+        port = self._router.port_of(request)
+        self._engine.executors.adopt(asked.executor, asked.session, asked.holding, self._service.now())
+        if port is None or not self._provider.adopt(asked.executor, port.pid):
+            self._engine.executors.exited(asked.executor, "ended", self._service.now())
+            raise FlameError(FlameErrorCode.INVALID_STATE, f"executor {asked.executor!r} has ended")
 
     def _report(self, request: Packet, report: protocol.CompletionBatch) -> object:
         attached = self._attached.get(report.executor)

@@ -43,6 +43,9 @@ class Provider(Protocol):
     def launch(self, launch: Launch) -> None:
         """Start one; never raises for what the application did wrong, the exit listener is told."""
 
+    def adopt(self, executor_id: str, pid: int) -> bool:
+        """Watch over an executor that an earlier daemon has launched; False if it has ended."""
+
     def stop(self, executor_id: str, grace_s: float = 0.0) -> None:
         """End one, after grace_s if it has not ended by then. Unknown ids are ignored."""
 
