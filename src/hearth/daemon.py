@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from hearth.zygote.process import ZygoteProcess
+
 __all__ = ["default_rundir", "serve"]
 
 log = logging.getLogger(__name__)
@@ -33,12 +35,15 @@ _LOOK_S = 0.01
 _GC_THRESHOLD = 50_000  # tasks are no garbage: looking for cycles among a hundred thousand of them costs time
 
 
-def serve(rundir: Path, owner: int | None, configuration: Path | None = None) -> None:
+def serve(
+    rundir: Path, owner: int | None, configuration: Path | None = None, zygote: ZygoteProcess | None = None
+) -> None:
     """Run until SIGTERM or SIGINT, until a client asks for the end, or until the owner process ends.
 
     Prints ``ready URI`` when clients may connect. A first signal, or a client's request, drains: tasks that
-    run are waited for, up to ten seconds, no more are begun; a second signal stops at once. Raises OSError if
-    the folder cannot be used, another instance runs in it, or the configuration cannot be read.
+    run are waited for, up to ten seconds, no more are begun; a second signal stops at once. zygote is a fork
+    server for Python programs. Raises OSError if the folder cannot be used, another instance runs in it, or the
+    configuration cannot be read.
     """
     _own_folder(rundir)
     lock = _lock(rundir)
@@ -46,7 +51,7 @@ def serve(rundir: Path, owner: int | None, configuration: Path | None = None) ->
     keep_freed_memory()
     loop = _new_event_loop()
     try:
-        loop.run_until_complete(_serve(rundir, owner, configuration))
+        loop.run_until_complete(_serve(rundir, owner, configuration, zygote))
     finally:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_IGN)  # we are ending; one more must not cut the cleaning up short
@@ -88,7 +93,7 @@ def _lock(rundir: Path) -> int:
     return descriptor
 
 
-async def _serve(rundir: Path, owner: int | None, configuration: Path | None) -> None:
+async def _serve(rundir: Path, owner: int | None, configuration: Path | None, zygote: ZygoteProcess | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     hurry = asyncio.Event()
@@ -106,7 +111,7 @@ async def _serve(rundir: Path, owner: int | None, configuration: Path | None) ->
         loop.add_signal_handler(signum, on_signal)
     if owner is not None:
         _watch_owner(owner, stop_now)
-    instance = Instance(rundir, configuration, stop.set, is_lasting=owner is None)
+    instance = Instance(rundir, configuration, stop.set, is_lasting=owner is None, zygote=zygote)
     sys.stdout.write(f"ready {instance.uri}\n")
     sys.stdout.flush()
     await stop.wait()

@@ -41,6 +41,7 @@ from hearth.engine.engine import Engine
 from hearth.engine.lifecycle import ExecutorState
 from hearth.flame.control import Control
 from hearth.flame.executors import Executors
+from hearth.flame.logs import Logs
 from hearth.flame.results import Results
 from hearth.flame.service import FlameService
 from hearth.flame.tasks import TaskViews
@@ -49,12 +50,14 @@ from hearth.kvs.namespaces import Namespaces
 from hearth.kvs.service import KvsService
 from hearth.kvs.watch_service import KvsWatchService
 from hearth.providers.local import LocalProvider, machine_capacity
+from hearth.providers.logs import ExecutorLogs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from hearth.kvs.store import Store
+    from hearth.zygote.process import ZygoteProcess
 
 __all__ = ["Instance"]
 
@@ -69,12 +72,19 @@ class Instance:
 
     rundir must exist and belong to us. configuration is a file or folder (hearth.configuration_file), or None.
     stop is called when the owner asks for the end, maybe more than once; `drain`, `leave` and `close` then follow.
-    is_lasting: whether the key-value store is kept in rundir for the next instance. Raises OSError if the
-    socket cannot be made, the configuration is not one, or the store cannot be read.
+    is_lasting: whether the key-value store is kept in rundir for the next instance. zygote: a fork server, which
+    is the instance's from now on. Raises OSError if the socket cannot be made, the configuration is not one, or
+    the store cannot be read.
     """
 
     def __init__(
-        self, rundir: Path, configuration: Path | None, stop: Callable[[], object], *, is_lasting: bool = False
+        self,
+        rundir: Path,
+        configuration: Path | None,
+        stop: Callable[[], object],
+        *,
+        is_lasting: bool = False,
+        zygote: ZygoteProcess | None = None,
     ) -> None:
         self._started = time.monotonic()
         self.uri = f"local://{rundir / 'local-0'}"
@@ -87,12 +97,16 @@ class Instance:
         self._serve_operators(configuration, stop)
         ResourceService(self.router, host, int(capacity.cpu))
         self._store = self._serve_kvs(rundir / "content.sqlite" if is_lasting else None)
-        self.provider = LocalProvider(folder=rundir / "executors", uri=self.uri, capacity=capacity)
         self._flame = flame = FlameService(self.broker, self.engine, self.uri)
+        logs = ExecutorLogs(flame.now, self.engine.state.sessions)
+        self.provider = LocalProvider(
+            folder=rundir / "executors", uri=self.uri, capacity=capacity, logs=logs, zygote=zygote
+        )
         Control(flame)
         Results(flame)
         TaskViews(flame)
         Executors(flame, self.provider)
+        Logs(flame, logs)
         self._register_builtin_applications()
         self._configure()
         if self.broker.access.allow_guest_user and not rundir.stat().st_mode & 0o011:

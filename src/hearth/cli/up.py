@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from hearth.daemon import serve
 from hearth.repeats import RepeatFilter
 from hearth.rundir import default_rundir
+from hearth.zygote.process import start_zygote
 
 __all__ = ["up"]
 
@@ -27,8 +27,11 @@ _LEVELS = ["debug", "info", "warning", "error"]
     help="Configuration: a file of TOML or JSON, or a folder of *.toml.",
 )
 @click.option("--owner", type=int, hidden=True, help="End with this process, which must be our parent.")
+@click.option(
+    "--fork-server/--no-fork-server", default=True, help="Whether Python services are forked, not executed, to start."
+)
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="What stderr tells.")
-def up(rundir: Path | None, configuration: Path | None, owner: int | None, log_level: str) -> None:
+def up(rundir: Path | None, configuration: Path | None, owner: int | None, fork_server: bool, log_level: str) -> None:
     """Run an instance in the foreground until SIGTERM or Ctrl-C.
 
     The first line on stdout is `ready URI`; give that URI to clients as FLAME_ENDPOINT or FLUX_URI.
@@ -38,7 +41,10 @@ def up(rundir: Path | None, configuration: Path | None, owner: int | None, log_l
     logging.basicConfig(
         level=log_level.upper(), handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    zygote = start_zygote() if fork_server else None
+    from hearth.daemon import serve  # only now: it takes as long to load as the fork server does beside it
+
     try:
-        serve((rundir or default_rundir()).absolute(), owner, configuration and configuration.absolute())
+        serve((rundir or default_rundir()).absolute(), owner, configuration and configuration.absolute(), zygote)
     except (FileExistsError, NotADirectoryError) as error:
         raise click.ClickException(f"{error.filename} is not a folder; choose another --rundir") from error

@@ -102,6 +102,8 @@ class Task(msgspec.Struct, gc=False):
     """An executor died with this task among others; it runs alone next time, so that blame is certain."""
     is_forgotten: bool = False
     """Input and output were dropped to keep the instance within its memory bound."""
+    executor: str | None = None
+    """The executor that has it, or had it last."""
 
     @property
     def size_bytes(self) -> int:

@@ -112,6 +112,7 @@ class Tasks:
             for task in tasks:
                 task.state = _dispatched[task.state]
                 task.started = now
+                task.executor = executor.id
                 executor.in_flight[task.id] = task
             session.running += len(tasks)
             if session.watchers:

@@ -17,7 +17,7 @@ from flamepy.protocol import (
 from hearth.engine.events import EventCode
 from hearth.engine.model import Application, EventRecord, Executor, Session, Task
 
-__all__ = ["application_info", "executor_info", "session_context_info", "session_info", "task_info"]
+__all__ = ["application_info", "executor_info", "milliseconds", "session_context_info", "session_info", "task_info"]
 
 
 def milliseconds(seconds: float) -> int:
@@ -60,6 +60,7 @@ def task_info(session: Session, task: Task) -> TaskInfo:
         input=task.input,
         output=task.output,
         events=[_event_info(event) for event in _task_events(session, task)],
+        executor=task.executor,
     )
 
 

@@ -93,7 +93,9 @@ class Executors:
     def _launch(self, action: LaunchExecutor) -> None:
         session = action.executor.session
         application = session.application
-        self._provider.launch(Launch(action.executor.id, application.name, application.attributes, session.resources))
+        self._provider.launch(
+            Launch(action.executor.id, session.id, application.name, application.attributes, session.resources)
+        )
 
     def _enter(self, action: EnterSession) -> None:
         self._order(action.executor, protocol.ExecutorOrder(views.session_context_info(action.executor.session)))

@@ -18,6 +18,7 @@ class Launch:
     """What a provider needs to start one executor."""
 
     executor_id: str
+    session_id: str
     application: str
     attributes: ApplicationAttributes
     resources: Resources
