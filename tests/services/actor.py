@@ -107,6 +107,15 @@ class Actor(flamepy.FlameService):
             notes.write(f"{text}\n".encode())
         return text.encode()
 
+    def do_print(self, stdout: str, stderr: str = "") -> None:
+        """Print, the way programs do: neither flushes."""
+        print(stdout)
+        print(stderr, end="", file=sys.stderr)
+
+    def do_print_and_exit(self, text: str, status: int) -> None:
+        print(text)
+        os._exit(status)
+
     def do_leave_file(self, file: str) -> None:
         """Write there on leaving the session."""
         self.leave_file = Path(file)

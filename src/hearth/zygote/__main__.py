@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-__all__: list[str] = []
+__all__ = ()
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ def become(request: Fork, descriptors: list[int], preloaded: Preloaded) -> None:
         _execute(request)
     sys.executable = os.fsdecode(request.executable)
     sys.orig_argv[:] = command
-    sys.argv[:] = command[1:]
+    sys.argv[:] = ["-m", *command[3:]] if command[1] == "-m" else command[1:]
     set_title(sys.executable, command)
     _run(command[1:])
 
@@ -75,7 +75,10 @@ def _execute(request: Fork) -> NoReturn:
 
 def _run(arguments: list[str]) -> None:
     main = ModuleType("__main__")
-    vars(main).update({name: vars(sys.modules["__main__"])[name] for name in ("__builtins__", "__annotations__")})
+    given = vars(sys.modules["__main__"])
+    vars(main)["__builtins__"] = given["__builtins__"]
+    if "__annotations__" in given:  # the interpreter's gift, to Python 3.13
+        vars(main)["__annotations__"] = {}
     sys.modules["__main__"] = main
     try:
         if arguments[0] == "-m":
@@ -88,7 +91,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _run_script(script: str, variables: dict[str, object]) -> None:
-    path = os.path.join(os.getcwd(), script.removeprefix("./"))
+    path = os.path.join(os.getcwd(), script)
     variables.update(__file__=path, __cached__=None, __loader__=SourceFileLoader("__main__", path))
     with io.open_code(path) as file:
         source = file.read()
