@@ -77,6 +77,7 @@ class Place:
             "PYTHONWARNINGS": "error",
             "HOME": str(self.home),
             "XDG_RUNTIME_DIR": str(self.folder),
+            "FLAME_RECONNECT_TIMEOUT": "0",  # what is gone is gone, unless a test says otherwise
             **extra,
         }
 
@@ -129,14 +130,15 @@ class Gate:
 
 
 class Daemon:
-    """A `hearth up` process of our own. options: more of its command line."""
+    """A `hearth up` process of our own. options: more of its command line; environment: of its environment."""
 
-    def __init__(self, place: Place, *options: str) -> None:
+    def __init__(self, place: Place, *options: str, **environment: str) -> None:
         self.place = place
         self.rundir = place.folder / "run"
         self.statedir = place.folder / "state"
         self._log = place.folder / "log"
         self._options = options
+        self._environment = environment
         self.start()
 
     def start(self) -> None:
@@ -145,7 +147,7 @@ class Daemon:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hearth", "up", *folders, *self._options],
-                env=self.place.environment(),
+                env=self.place.environment(**self._environment),
                 cwd=self.place.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -170,8 +172,8 @@ class Daemon:
     def log(self) -> str:
         return self._log.read_text()
 
-    def connect(self) -> flamepy.Connection:
-        return flamepy.connect(self.uri)
+    def connect(self, reconnect_timeout: float = 0) -> flamepy.Connection:
+        return flamepy.connect(self.uri, reconnect_timeout=reconnect_timeout)
 
     def signal(self, signum: signal.Signals) -> None:
         self.process.send_signal(signum)

@@ -35,8 +35,11 @@ __all__ = [
     "ExecutorInfo",
     "ExecutorList",
     "ExecutorOrder",
+    "InstanceLogInfo",
     "InstanceStatus",
+    "ListLogs",
     "ListTasks",
+    "LogList",
     "Name",
     "OpenResults",
     "RegisterApplication",
@@ -246,6 +249,8 @@ class TaskInfo(msgspec.Struct):
     input: bytes | None
     output: bytes | None
     events: list[EventInfo]
+    executor: str | None = None
+    """The instance that has it, or had it last."""
 
 
 class TaskList(msgspec.Struct):
@@ -324,6 +329,38 @@ class ExecutorList(msgspec.Struct):
     """The answer to flame.executor.list."""
 
     executors: list[ExecutorInfo]
+
+
+class ListLogs(msgspec.Struct):
+    """flame.session.logs: of all instances of a session, of one, or of the one that has or had a task.
+
+    Those whose number is greater than after.
+    """
+
+    session: str
+    executor: str | None = None
+    task: int | None = None
+    after: int = 0
+
+
+class InstanceLogInfo(msgspec.Struct):
+    """The last part of what an instance wrote to stdout or stderr. number: in the order of their start."""
+
+    number: int
+    executor: str
+    stream: str
+    data: bytes
+    is_running: bool
+    truncated: bool
+    started_ms: int
+    ended_ms: int | None
+
+
+class LogList(msgspec.Struct):
+    """The answer to flame.session.logs: both streams of each instance, stdout first."""
+
+    logs: list[InstanceLogInfo]
+    complete: bool
 
 
 class InstanceStatus(msgspec.Struct):

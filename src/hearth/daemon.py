@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from hearth.zygote.process import ZygoteProcess
+
 __all__ = ["default_rundir", "serve"]
 
 log = logging.getLogger(__name__)
@@ -33,23 +35,32 @@ _LOOK_S = 0.01
 _GC_THRESHOLD = 50_000  # tasks are no garbage: looking for cycles among a hundred thousand of them costs time
 
 
-def serve(rundir: Path, statedir: Path | None, owner: int | None, configuration: Path | None = None) -> None:
+def serve(
+    rundir: Path,
+    statedir: Path | None,
+    owner: int | None,
+    configuration: Path | None = None,
+    zygote: ZygoteProcess | None = None,
+) -> None:
     """Run until SIGTERM or SIGINT, until a client asks for the end, or until the owner process ends.
 
     statedir: where the stores are; None for the user's own place for this rundir. An instance with an owner ends with
-    it, and stores nothing. Prints ``ready URI`` when clients may connect. A first signal, or a client's request,
-    drains: tasks that run are waited for, up to ten seconds, no more are begun; a second signal stops at once.
-    Raises OSError if a folder cannot be used, another instance runs in it, or the configuration cannot be read.
+    it, and stores nothing. zygote is a fork server for Python programs. Prints ``ready URI`` when clients may connect.
+    A first signal, or a client's request, drains: tasks that run are waited for, up to ten seconds, no more are begun;
+    a second signal stops at once. Raises OSError if a folder cannot be used, another instance runs in it, or the
+    configuration cannot be read.
     """
     folders = [rundir, *([] if owner is not None else [statedir or default_statedir(rundir)])]
     for folder in folders:
         _own_folder(folder)
     locks = [_lock(folder) for folder in dict.fromkeys(folders)]
+    if owner is not None:
+        os.environ["FLAME_RECONNECT_TIMEOUT"] = "0"  # whom we start ends with us
     gc.set_threshold(_GC_THRESHOLD)
     keep_freed_memory()
     loop = _new_event_loop()
     try:
-        loop.run_until_complete(_serve(*folders, owner=owner, configuration=configuration))
+        loop.run_until_complete(_serve(*folders, owner=owner, configuration=configuration, zygote=zygote))
     finally:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_IGN)  # we are ending; one more must not cut the cleaning up short
@@ -92,7 +103,14 @@ def _lock(folder: Path) -> int:
     return descriptor
 
 
-async def _serve(rundir: Path, statedir: Path | None = None, *, owner: int | None, configuration: Path | None) -> None:
+async def _serve(
+    rundir: Path,
+    statedir: Path | None = None,
+    *,
+    owner: int | None,
+    configuration: Path | None,
+    zygote: ZygoteProcess | None,
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     hurry = asyncio.Event()
@@ -110,7 +128,7 @@ async def _serve(rundir: Path, statedir: Path | None = None, *, owner: int | Non
         loop.add_signal_handler(signum, on_signal)
     if owner is not None:
         _watch_owner(owner, stop_now)
-    instance = Instance(rundir, statedir, configuration, stop.set)
+    instance = Instance(rundir, statedir, configuration, stop.set, zygote=zygote)
     sys.stdout.write(f"ready {instance.uri}\n")
     sys.stdout.flush()
     await stop.wait()

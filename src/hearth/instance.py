@@ -14,6 +14,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
+from flamepy.core.patience import reconnect_timeout
 from flamepy.core.types import ApplicationAttributes, Shim
 from hearth import __version__
 from hearth.broker.access import Access
@@ -41,6 +42,7 @@ from hearth.engine.engine import Engine
 from hearth.engine.lifecycle import ExecutorState
 from hearth.flame.control import Control
 from hearth.flame.executors import Executors
+from hearth.flame.logs import Logs
 from hearth.flame.results import Results
 from hearth.flame.service import FlameService
 from hearth.flame.tasks import TaskViews
@@ -49,6 +51,7 @@ from hearth.kvs.namespaces import Namespaces
 from hearth.kvs.service import KvsService
 from hearth.kvs.watch_service import KvsWatchService
 from hearth.providers.local import LocalProvider, machine_capacity
+from hearth.providers.logs import ExecutorLogs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,10 +59,14 @@ if TYPE_CHECKING:
 
     from hearth.kvs.store import Store
     from hearth.store.writer import Writer
+    from hearth.zygote.process import ZygoteProcess
 
 __all__ = ["Instance"]
 
 log = logging.getLogger(__name__)
+
+_COME_BACK_S = 0.6
+"""Executors look every quarter of a second; one that takes longer finds its place taken, if there is no other."""
 
 FLUX_VERSION = "0.88.0"
 """The flux-core whose wire behaviour we keep."""
@@ -70,12 +77,19 @@ class Instance:
 
     rundir must exist and belong to us. statedir, too: there the stores are kept for the next instance; None to
     store nothing. configuration is a file or folder (hearth.configuration_file), or None. stop is called when the
-    owner asks for the end, maybe more than once; `drain`, `leave` and `close` then follow. Raises OSError if the
-    socket cannot be made, the configuration is not one, or a store cannot be read.
+    owner asks for the end, maybe more than once; `drain`, `leave` and `close` then follow. zygote: a fork server,
+    which is the instance's from now on. Raises OSError if the socket cannot be made, the configuration is not one,
+    or a store cannot be read.
     """
 
     def __init__(
-        self, rundir: Path, statedir: Path | None, configuration: Path | None, stop: Callable[[], object]
+        self,
+        rundir: Path,
+        statedir: Path | None,
+        configuration: Path | None,
+        stop: Callable[[], object],
+        *,
+        zygote: ZygoteProcess | None = None,
     ) -> None:
         self._started = time.monotonic()
         self.uri = f"local://{rundir / 'local-0'}"
@@ -92,15 +106,20 @@ class Instance:
         self._store = self._serve_kvs(None if statedir is None else statedir / "content.sqlite")
         self._register_builtin_applications()
         writer = None if statedir is None else _open_writer(statedir / "flame.sqlite", self.engine)
-        self.provider = LocalProvider(folder=rundir / "executors", uri=self.uri, capacity=capacity)
         self._flame = flame = FlameService(self.broker, self.engine, self.uri, writer)
+        logs = ExecutorLogs(flame.now, self.engine.state.sessions)
+        self.provider = LocalProvider(
+            folder=rundir / "executors", uri=self.uri, capacity=capacity, logs=logs, zygote=zygote
+        )
         Control(flame)
         Results(flame)
         TaskViews(flame)
         Executors(flame, self.provider)
+        Logs(flame, logs)
         self._configure()
         if self.broker.access.allow_guest_user and not rundir.stat().st_mode & 0o011:
             log.warning("guests are allowed, but they cannot reach the socket: chmod 711 %s", rundir)
+        self._expect_executors()
         flame.something_happened()
         self.broker.listen(rundir / "local-0")
         logging.getLogger("hearth").addHandler(self._log_handler)
@@ -127,6 +146,12 @@ class Instance:
         self._shutdown = ShutdownService(self.router, stop)
         self._log.on_line(self._shutdown.show)
         self._log_handler = InstanceLogHandler(asyncio.get_running_loop(), self._keep_line)
+
+    def _expect_executors(self) -> None:
+        """Those of a daemon that was killed look for us now."""
+        if self.provider.left_behind:
+            self.engine.expect(self.provider.left_behind, self._flame.now() + _COME_BACK_S)
+            asyncio.get_running_loop().call_later(reconnect_timeout() + _COME_BACK_S, self.provider.sweep)
 
     def _keep_line(self, line: bytes) -> None:
         self._log.keep(line)

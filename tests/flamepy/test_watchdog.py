@@ -25,6 +25,10 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield here, there
 
 
+def not_found() -> bool:
+    return False
+
+
 class Looks:
     """A step_in that notes what it was asked and gives prepared answers, the last one again and again."""
 
@@ -42,14 +46,14 @@ class Looks:
 
 def test_it_looks_only_when_armed(ends: tuple[socket.socket, socket.socket]) -> None:
     looks = Looks(None)
-    with Watchdog(ends[0], looks):
+    with Watchdog(ends[0], looks, not_found):
         ends[1].send(b"what arrives is not its business")
     assert looks.asked.empty()
 
 
 def test_armed_it_looks_until_there_is_no_work(ends: tuple[socket.socket, socket.socket]) -> None:
     looks = Looks(5, 5, 7, None)
-    with Watchdog(ends[0], looks) as watchdog:
+    with Watchdog(ends[0], looks, not_found) as watchdog:
         watchdog.arm()
         assert [looks.next() for _ in range(4)] == [-1, 5, 5, 7]
     assert looks.asked.empty()
@@ -57,7 +61,7 @@ def test_armed_it_looks_until_there_is_no_work(ends: tuple[socket.socket, socket
 
 def test_it_can_be_armed_again(ends: tuple[socket.socket, socket.socket]) -> None:
     looks = Looks(None)
-    with Watchdog(ends[0], looks) as watchdog:
+    with Watchdog(ends[0], looks, not_found) as watchdog:
         for _ in range(3):
             watchdog.arm()
             assert looks.next() == -1
@@ -67,7 +71,7 @@ def test_it_can_be_armed_again(ends: tuple[socket.socket, socket.socket]) -> Non
 
 def test_it_ends_though_it_is_looking(ends: tuple[socket.socket, socket.socket]) -> None:
     looks = Looks(1)
-    with Watchdog(ends[0], looks) as watchdog:
+    with Watchdog(ends[0], looks, not_found) as watchdog:
         watchdog.arm()
         looks.next()
 
@@ -75,7 +79,7 @@ def test_it_ends_though_it_is_looking(ends: tuple[socket.socket, socket.socket])
 def test_a_service_that_ends_by_itself_after_the_hang_up_is_left_alone(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
-    with Watchdog(ends[0], Looks(None)) as watchdog:
+    with Watchdog(ends[0], Looks(None), not_found) as watchdog:
         ends[1].close()
         watchdog.arm()
 
@@ -85,7 +89,7 @@ import signal, socket, sys
 from flamepy.core.watchdog import Watchdog
 {handler}
 here, there = socket.socketpair()
-with Watchdog(here, lambda done: done) as watchdog:
+with Watchdog(here, lambda done: done, lambda: False) as watchdog:
     {arm}
     there.close()
     print("hung up", flush=True)

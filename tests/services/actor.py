@@ -59,6 +59,12 @@ class Actor(flamepy.FlameService):
     def do_return_text(self) -> Any:
         return "text"
 
+    def do_nothing(self) -> None:
+        """No output at all."""
+
+    def do_pid(self) -> bytes:
+        return str(os.getpid()).encode()
+
     def do_fill(self, size: int) -> bytes:
         return b"x" * size
 
@@ -106,6 +112,15 @@ class Actor(flamepy.FlameService):
         with open(file, "ab", buffering=0) as notes:
             notes.write(f"{text}\n".encode())
         return text.encode()
+
+    def do_print(self, stdout: str, stderr: str = "") -> None:
+        """Print, the way programs do: neither flushes."""
+        print(stdout)
+        print(stderr, end="", file=sys.stderr)
+
+    def do_print_and_exit(self, text: str, status: int) -> None:
+        print(text)
+        os._exit(status)
 
     def do_leave_file(self, file: str) -> None:
         """Write there on leaving the session."""

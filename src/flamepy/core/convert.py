@@ -7,12 +7,14 @@ import dataclasses
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from flamepy.core.types import Application, Event, Shim, Task
+from flamepy.core.types import Application, Event, InstanceLog, Shim, Task
 
 if TYPE_CHECKING:
-    from flamepy.protocol import ApplicationInfo, EventInfo, TaskInfo
+    from collections.abc import Sequence
 
-__all__ = ["application_of", "event_of", "task_of", "time_of"]
+    from flamepy.protocol import ApplicationInfo, EventInfo, InstanceLogInfo, TaskInfo
+
+__all__ = ["application_of", "event_of", "logs_of", "task_of", "time_of"]
 
 
 def time_of(milliseconds: int) -> datetime:
@@ -36,7 +38,24 @@ def task_of(info: TaskInfo) -> Task:
         output=info.output,
         completion_time=None if info.completion_time_ms is None else time_of(info.completion_time_ms),
         events=[event_of(event) for event in info.events],
+        executor=info.executor,
     )
+
+
+def logs_of(infos: Sequence[InstanceLogInfo]) -> list[InstanceLog]:
+    """The logs of instances, of which each comes as its stdout and its stderr."""
+    return [
+        InstanceLog(
+            executor=stdout.executor,
+            stdout=stdout.data,
+            stderr=stderr.data,
+            is_running=stdout.is_running,
+            is_truncated=stdout.truncated or stderr.truncated,
+            creation_time=time_of(stdout.started_ms),
+            completion_time=None if stdout.ended_ms is None else time_of(stdout.ended_ms),
+        )
+        for stdout, stderr in zip(infos[::2], infos[1::2], strict=True)
+    ]
 
 
 def application_of(info: ApplicationInfo) -> Application:

@@ -14,7 +14,7 @@ _VARIABLE = "FLAME_RECONNECT_TIMEOUT"
 _DEFAULT_S = 30.0
 """A daemon that is started again by systemd, or by hand, is back by then."""
 _FIRST_PAUSE_S = 0.01
-_LAST_PAUSE_S = 0.5
+_LAST_PAUSE_S = 0.25
 
 
 def reconnect_timeout(given_s: float | None = None) -> float:

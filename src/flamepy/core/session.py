@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flamepy.core.convert import event_of, task_of, time_of
+from flamepy.core.convert import event_of, logs_of, task_of, time_of
 from flamepy.core.errors import error_of, lost_error
 from flamepy.core.types import Event, FlameError, FlameErrorCode, SessionState, Task, TaskState
-from flamepy.protocol import MAX_DATA_BYTES, ListTasks, SessionInfo, TaskInfo, TaskList, TaskRef
+from flamepy.protocol import (
+    MAX_DATA_BYTES,
+    ListLogs,
+    ListTasks,
+    LogList,
+    SessionInfo,
+    TaskInfo,
+    TaskList,
+    TaskRef,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -22,6 +31,8 @@ if TYPE_CHECKING:
     from flamepy.core.client import Connection
     from flamepy.core.link import Link
     from flamepy.core.results import ResultStream
+    from flamepy.core.types import InstanceLog
+    from flamepy.protocol import InstanceLogInfo
     from flux.packet import Packet
 
 __all__ = ["Session", "TaskIterator", "TaskWatcher"]
@@ -101,6 +112,23 @@ class Session:
     def watch_task(self, task_id: str, timeout: float | None = None) -> TaskWatcher:
         """The task's states from now on, ending with its final one. timeout is in seconds, for all of it."""
         return TaskWatcher(self._link, self._task_ref(task_id), timeout)
+
+    def logs(self, executor: str | None = None, *, task_id: str | None = None) -> list[InstanceLog]:
+        """What the session's instances have printed, in the order of their start, also of those that have ended.
+
+        Of all that are kept, of one executor, or of the one that has or had a task (`Task.executor`); none if no
+        instance has had it yet. Raises FlameError NOT_FOUND for an executor or a task that is not known, or whose
+        output is no longer kept.
+        """
+        task = None if task_id is None else self._task_ref(task_id).task
+        infos: list[InstanceLogInfo] = []
+        is_complete = False
+        while not is_complete:
+            after = infos[-1].number if infos else 0
+            page = self._link.ask("flame.session.logs", ListLogs(self.id, executor, task, after), LogList)
+            infos += page.logs
+            is_complete = page.complete
+        return logs_of(infos)
 
     def close(self) -> None:
         """Close the session: what waits is cancelled. Any number of times.

@@ -26,6 +26,7 @@ __all__ = [
     "Event",
     "FlameError",
     "FlameErrorCode",
+    "InstanceLog",
     "Message",
     "ResourceRequirement",
     "SessionAttributes",
@@ -239,7 +240,7 @@ class Application:
 
 @dataclass
 class Task:
-    """A task, as it was when asked for."""
+    """A task, as it was when asked for. executor is the instance that has it, or had it last."""
 
     id: str
     session_id: str
@@ -249,6 +250,7 @@ class Task:
     output: bytes | None = None
     completion_time: datetime | None = None
     events: list[Event] | None = field(default=None)
+    executor: str | None = None
 
     def is_completed(self) -> bool:
         """Whether the service has answered, well or badly. A cancelled task was never answered."""
@@ -257,6 +259,22 @@ class Task:
     def is_failed(self) -> bool:
         """Whether the service failed it."""
         return self.state == TaskState.FAILED
+
+
+@dataclass
+class InstanceLog:
+    """What an instance had printed when asked for: the last 64 KiB of each stream. Times are in UTC.
+
+    is_truncated: whether there was more. completion_time is None while the instance runs.
+    """
+
+    executor: str
+    stdout: bytes
+    stderr: bytes
+    is_running: bool
+    is_truncated: bool
+    creation_time: datetime
+    completion_time: datetime | None = None
 
 
 _NAME_LETTERS = string.ascii_letters + string.digits

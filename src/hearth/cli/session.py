@@ -10,6 +10,7 @@ import click
 from flamepy.core.convert import event_of, time_of
 from flamepy.protocol import SessionList
 from hearth.cli.address import json_option, open_connection, uri_option
+from hearth.cli.instance_logs import print_logs
 from hearth.cli.output import Column, print_json_list, print_table, resources_text, state_name, time_text
 
 if TYPE_CHECKING:
@@ -48,6 +49,21 @@ def list_(uri: str | None, as_json: bool) -> None:
         print_json_list(map(_json_of, sessions))
     else:
         print_table(_COLUMNS, map(_row_of, sessions))
+
+
+@session.command("logs", epilog="Example: hearth session logs flmping-x7Qa2b")
+@click.argument("session_id", metavar="SESSION")
+@click.option("--executor", metavar="ID", help="Of this instance only.")
+@uri_option
+@json_option
+def logs(session_id: str, executor: str | None, uri: str | None, as_json: bool) -> None:
+    """Print what the instances of SESSION have printed, also those that have ended.
+
+    The last 64 KiB of stdout and of stderr of each, in the order of their start. The instance keeps those of the
+    last 256 that have ended.
+    """
+    with open_connection(uri) as connection:
+        print_logs(connection.get_session(session_id).logs(executor), as_json=as_json)
 
 
 def _json_of(info: SessionInfo) -> dict[str, object]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hearth.cli.address import json_option, open_connection, uri_option
+from hearth.cli.instance_logs import print_logs
 from hearth.cli.output import Column, json_bytes, print_json_list, print_table, short_text, state_name, time_text
 
 if TYPE_CHECKING:
@@ -50,6 +51,20 @@ def list_(session: str, uri: str | None, as_json: bool) -> None:
             print_table(_COLUMNS, map(_row_of, tasks))
 
 
+@task.command("logs", epilog="Example: hearth task logs flmping-x7Qa2b 7")
+@click.argument("session")
+@click.argument("task_id", metavar="[TASK]", required=False)
+@uri_option
+@json_option
+def logs(session: str, task_id: str | None, uri: str | None, as_json: bool) -> None:
+    """Print what the instance that has or had TASK has printed; without TASK as `hearth session logs` does.
+
+    An instance does many tasks, and what it prints is not divided among them.
+    """
+    with open_connection(uri) as connection:
+        print_logs(connection.get_session(session).logs(task_id=task_id), as_json=as_json)
+
+
 def _json_of(task: Task) -> dict[str, object]:
     return {
         "id": task.id,
@@ -60,6 +75,7 @@ def _json_of(task: Task) -> dict[str, object]:
         "input": json_bytes(task.input),
         "output": json_bytes(task.output),
         "events": task.events,
+        "executor": task.executor,
     }
 
 

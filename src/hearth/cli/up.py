@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from hearth.daemon import serve
 from hearth.repeats import RepeatFilter
 from hearth.rundir import default_rundir
+from hearth.zygote.process import start_zygote
 
 __all__ = ["up"]
 
@@ -32,9 +32,17 @@ _LEVELS = ["debug", "info", "warning", "error"]
     help="Configuration: a file of TOML or JSON, or a folder of *.toml.",
 )
 @click.option("--owner", type=int, hidden=True, help="End with this process, which must be our parent.")
+@click.option(
+    "--fork-server/--no-fork-server", default=True, help="Whether Python services are forked, not executed, to start."
+)
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="What stderr tells.")
 def up(
-    rundir: Path | None, statedir: Path | None, configuration: Path | None, owner: int | None, log_level: str
+    rundir: Path | None,
+    statedir: Path | None,
+    configuration: Path | None,
+    owner: int | None,
+    fork_server: bool,
+    log_level: str,
 ) -> None:
     """Run an instance in the foreground until SIGTERM or Ctrl-C.
 
@@ -46,12 +54,16 @@ def up(
     logging.basicConfig(
         level=log_level.upper(), handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    zygote = start_zygote() if fork_server else None
+    from hearth.daemon import serve  # only now: it takes as long to load as the fork server does beside it
+
     try:
         serve(
             (rundir or default_rundir()).absolute(),
             statedir and statedir.absolute(),
             owner,
             configuration and configuration.absolute(),
+            zygote,
         )
     except (FileExistsError, NotADirectoryError) as error:
         raise click.ClickException(f"{error.filename} is not a folder; choose another one") from error

@@ -20,6 +20,8 @@ from hearth.engine.state import Limits, State
 from hearth.engine.tasks import Tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hearth.engine.actions import Action
     from hearth.engine.applications import Applications
     from hearth.engine.changes import Changes
@@ -69,11 +71,21 @@ class Engine:
         else:
             self._dispatch(now)
         state.tick(now)
-        if state.is_placement_due and not state.is_draining:
+        if state.is_placement_due and not state.is_draining and not state.expected:
             state.is_placement_due = False
             self._place(now)
         actions, state.actions = state.actions, []
         return actions
+
+    def expect(self, executor_ids: Iterable[str], until: float) -> None:
+        """Launch nothing until these executors of an earlier run have come back, or that time has come."""
+        state = self.state
+        state.expected.update(executor_ids)
+        if state.expected:
+            state.call_at(until, self._expect_no_more)
+
+    def _expect_no_more(self, now: float) -> None:
+        self.state.expected.clear()
 
     def drain(self) -> None:
         """From the next step on begin nothing, and let executors go as they finish what they have."""

@@ -63,6 +63,7 @@ class Executors:
         Raises FlameError NOT_FOUND for the session, INVALID_STATE if there is no use, or no room, for it.
         """
         state = self._state
+        state.expected.discard(executor_id)
         session = state.open_session(session_id)
         if executor_id in state.executors:
             raise FlameError(FlameErrorCode.INVALID_STATE, f"executor {executor_id!r} is attached already")

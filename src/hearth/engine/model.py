@@ -145,6 +145,8 @@ class Task(msgspec.Struct, gc=False):
     """An executor died with this task among others; it runs alone next time, so that blame is certain."""
     is_forgotten: bool = False
     """Input and output are not in memory: dropped to keep within its bound, or still in the store only."""
+    executor: str | None = None
+    """The executor that has it, or had it last."""
     stored: Stored = Stored.NOT
     """What the store has of it, or is about to write."""
 

@@ -66,6 +66,8 @@ class State:
         self.is_placement_due = False
         self.is_short = False
         """Whether a session waits for room, so that an executor that falls idle matters to others."""
+        self.expected: set[str] = set()
+        """Executors that may come back from an earlier run, before others are launched in their place."""
         self.is_draining = False
         """Whether nothing new is to be dispatched or launched."""
         self.actions: list[Action] = []

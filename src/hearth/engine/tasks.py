@@ -144,6 +144,7 @@ class Tasks:
             for task in tasks:
                 task.state = _dispatched[task.state]
                 task.started = now
+                task.executor = executor.id
                 executor.in_flight[task.id] = task
             session.running += len(tasks)
             if session.watchers:
@@ -151,7 +152,7 @@ class Tasks:
             self._state.actions.append(DispatchTasks(executor, tasks))
 
     def take_over(self, executor: Executor, task_ids: Iterable[int], now: float) -> None:
-        """These tasks are in the executor's hands since before we were there; those done or given away meanwhile not."""
+        """These tasks are in the executor's hands since before we were there; no others."""
         session = executor.session
         held = set(task_ids)
         tasks = [task for task in session.pending if task.id in held]

@@ -17,7 +17,7 @@ from flamepy.protocol import (
 from hearth.engine.events import EventCode
 from hearth.engine.model import Application, EventRecord, Executor, Session, Task
 
-__all__ = ["application_info", "executor_info", "session_context_info", "session_info", "task_info"]
+__all__ = ["application_info", "executor_info", "milliseconds", "session_context_info", "session_info", "task_info"]
 
 
 def milliseconds(seconds: float) -> int:
@@ -62,6 +62,7 @@ def task_info(session: Session, task: Task, data: tuple[bytes | None, bytes | No
         input=input_,
         output=output,
         events=[_event_info(event) for event in _task_events(session, task, is_forgotten=is_forgotten)],
+        executor=task.executor,
     )
 
 

@@ -68,7 +68,7 @@ class Executors:
         """A process that an earlier daemon has started is ours from now on."""
         port = self._router.port_of(request)
         self._engine.executors.adopt(asked.executor, asked.session, asked.holding, self._service.now())
-        if port is None or not self._provider.adopt(asked.executor, port.pid):
+        if port is None or port.pid is None or not self._provider.adopt(asked.executor, asked.session, port.pid):
             self._engine.executors.exited(asked.executor, "ended", self._service.now())
             raise FlameError(FlameErrorCode.INVALID_STATE, f"executor {asked.executor!r} has ended")
 
@@ -104,7 +104,9 @@ class Executors:
     def _launch(self, action: LaunchExecutor) -> None:
         session = action.executor.session
         application = session.application
-        self._provider.launch(Launch(action.executor.id, application.name, application.attributes, session.resources))
+        self._provider.launch(
+            Launch(action.executor.id, session.id, application.name, application.attributes, session.resources)
+        )
 
     def _enter(self, action: EnterSession) -> None:
         self._order(action.executor, protocol.ExecutorOrder(views.session_context_info(action.executor.session)))

@@ -18,6 +18,7 @@ class Launch:
     """What a provider needs to start one executor."""
 
     executor_id: str
+    session_id: str
     application: str
     attributes: ApplicationAttributes
     resources: Resources
@@ -43,7 +44,7 @@ class Provider(Protocol):
     def launch(self, launch: Launch) -> None:
         """Start one; never raises for what the application did wrong, the exit listener is told."""
 
-    def adopt(self, executor_id: str, pid: int) -> bool:
+    def adopt(self, executor_id: str, session_id: str, pid: int) -> bool:
         """Watch over an executor that an earlier daemon has launched; False if it has ended."""
 
     def stop(self, executor_id: str, grace_s: float = 0.0) -> None:

@@ -36,10 +36,14 @@ def process_environment(
 ) -> dict[str, str]:
     """What the process finds: the daemon's own environment, the application's, and where the instance is.
 
-    The daemon's interpreter comes first on PATH, so that ``python3`` has this very flamepy.
+    The daemon's interpreter comes first on PATH, so that ``python3`` has this very flamepy. Unless somebody has
+    said otherwise, what Python programs print is not held back in a buffer, which would be lost when they are killed.
     """
     environment = with_absolute_python_path(inherited)
     environment.update({name: expand(value, inherited) for name, value in (attributes.environments or {}).items()})
+    environment.setdefault("PYTHONUNBUFFERED", "1")
+    log_level = environment.setdefault("RUST_LOG", "info")
+    environment.setdefault("FLAME_LOG", log_level)
     own = os.path.dirname(sys.executable)
     path = environment.get("PATH", os.defpath)
     if path.split(os.pathsep)[0] != own:

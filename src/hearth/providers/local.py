@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import logging
 import os
 import shutil
-import signal
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,13 +15,18 @@ import psutil
 
 from flamepy.core.types import Shim
 from hearth.engine.model import Resources
+from hearth.providers.adopted import AdoptedChild, open_output
+from hearth.providers.child import Child, ProcessSpec, could_not_start
 from hearth.providers.environment import command_line, process_environment
 from hearth.providers.output import OutputPipe, OutputTail
+from hearth.providers.zygote import Zygote
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hearth.providers.base import ExitListener, Launch
+    from hearth.providers.logs import ExecutorLog, ExecutorLogs
+    from hearth.zygote.process import ZygoteProcess
 
 __all__ = ["LocalProvider", "machine_capacity"]
 
@@ -42,30 +45,37 @@ def machine_capacity() -> Resources:
 
 @dataclass(slots=True)
 class _Process:
-    popen: subprocess.Popen[bytes]
-    pidfd: int
-    stdout: OutputTail
-    stderr: OutputTail
+    child: Child
+    log: ExecutorLog
     folder: Path
 
 
 class LocalProvider:
-    """Starts, watches and ends processes. Their ends are noticed at once, through pidfds."""
+    """Starts, watches and ends processes, and keeps what they print in logs.
 
-    def __init__(self, *, folder: Path, uri: str, capacity: Resources) -> None:
+    zygote, if there is one, is what Python programs are forked from; it is the provider's from now on.
+    """
+
+    def __init__(
+        self, *, folder: Path, uri: str, capacity: Resources, logs: ExecutorLogs, zygote: ZygoteProcess | None = None
+    ) -> None:
         self.capacity = capacity
         self.shims = frozenset({Shim.HOST})
         self._folder = folder
         self._uri = uri
+        self._logs = logs
+        self._zygote = None if zygote is None else Zygote(zygote)
         self.on_exit: ExitListener = _nobody
         self._loop = asyncio.get_running_loop()
         self._processes: dict[str, _Process] = {}
         self._all_gone = asyncio.Event()
+        self.left_behind = _names_in(folder)
+        """Executors that an earlier daemon has left, if they live."""
 
     def pid_of(self, executor_id: str) -> int | None:
         """The process id, None when it has ended."""
         process = self._processes.get(executor_id)
-        return None if process is None else process.popen.pid
+        return None if process is None else process.child.pid
 
     def launch(self, launch: Launch) -> None:
         """Start the application's command in a fresh folder, or in its working directory."""
@@ -76,10 +86,8 @@ class LocalProvider:
             self._processes[launch.executor_id] = self._start(launch, folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            what = f": {error.filename!r}" if error.filename else ""
-            how = f"could not be started: {error.strerror or error}{what}"
             # Not from within launch: the engine is in the middle of a step.
-            self._loop.call_soon(self.on_exit, launch.executor_id, how)
+            self._loop.call_soon(self.on_exit, launch.executor_id, could_not_start(error))
 
     def _start(self, launch: Launch, folder: Path) -> _Process:
         environment = process_environment(
@@ -88,43 +96,41 @@ class LocalProvider:
         command = command_line(launch.attributes, environment)
         if not command:
             raise OSError(f"application {launch.application!r} has no command")
+        where = launch.attributes.working_directory or str(folder)
+        on_ended = functools.partial(self._on_ended, launch.executor_id)
+        start = Child if self._zygote is None else self._zygote.start
         with OutputPipe() as stdout, OutputPipe() as stderr:
-            popen = subprocess.Popen(
-                command,
-                env=environment,
-                cwd=launch.attributes.working_directory or folder,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout.write_end,
-                stderr=stderr.write_end,
-                start_new_session=True,
-            )
-            try:
-                pidfd = os.pidfd_open(popen.pid)
-            except OSError:  # out of descriptors: a process that cannot be watched must not run
-                popen.kill()
-                popen.wait()
-                raise
-            self._loop.add_reader(pidfd, self._on_ended, launch.executor_id)
-            log.info("executor %s started: pid %d, %s", launch.executor_id, popen.pid, command)
-            return _Process(popen, pidfd, stdout.tail(), stderr.tail(), folder)
+            spec = ProcessSpec(launch.executor_id, command, environment, where, stdout.write_end, stderr.write_end)
+            child = start(spec, on_ended)
+            kept = self._logs.open(launch.executor_id, launch.session_id, stdout.tail(), stderr.tail())
+            return _Process(child, kept, folder)
 
-    def _on_ended(self, executor_id: str) -> None:
+    def adopt(self, executor_id: str, session_id: str, pid: int) -> bool:
+        """Watch over, and read, a process that an earlier daemon has started; False if it has ended."""
+        try:
+            child = AdoptedChild(executor_id, pid, functools.partial(self._on_ended, executor_id))
+        except OSError:
+            return False
+        stdout, stderr = (_tail_of(pid, descriptor) for descriptor in (1, 2))
+        kept = self._logs.open(executor_id, session_id, stdout, stderr)
+        self._processes[executor_id] = _Process(child, kept, self._folder / executor_id)
+        log.info("executor %s is here again: pid %d", executor_id, pid)
+        return True
+
+    def _on_ended(self, executor_id: str, how: str) -> None:
         process = self._processes.pop(executor_id)
-        self._loop.remove_reader(process.pidfd)
-        os.close(process.pidfd)
-        status = process.popen.wait()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.popen.pid, signal.SIGKILL)  # what it left behind in its group
-        process.stderr.drain()
-        lines = process.stderr.last_lines(_TOLD_LINES)
-        for stream in (process.stdout, process.stderr):
-            stream.close()
+        self._logs.close(process.log)
+        lines = process.log.stderr.last_lines(_TOLD_LINES)
         shutil.rmtree(process.folder, ignore_errors=True)
-        how = _describe(status)
-        log.info("executor %s (pid %d) %s", executor_id, process.popen.pid, how)
         if not self._processes:
             self._all_gone.set()
         self.on_exit(executor_id, how + ("; the last lines of stderr:\n" + "\n".join(lines) if lines else ""))
+
+    def sweep(self) -> None:
+        """Remove the folders of those left behind who have not come back; they have ended."""
+        for executor_id in self.left_behind:
+            if executor_id not in self._processes:
+                shutil.rmtree(self._folder / executor_id, ignore_errors=True)
 
     def stop(self, executor_id: str, grace_s: float = 0.0) -> None:
         """Kill the process and its group, after grace_s if it has not ended by then."""
@@ -133,29 +139,39 @@ class LocalProvider:
             return
         process = self._processes.get(executor_id)
         if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.popen.pid, signal.SIGKILL)
+            process.child.kill()
 
     async def close(self) -> None:
         """Kill all and wait until they are gone."""
         for executor_id in list(self._processes):
             self.stop(executor_id)
         self._all_gone.clear()
-        if self._processes:
-            await asyncio.wait_for(self._all_gone.wait(), _CLOSE_S)
+        try:
+            if self._processes:
+                await asyncio.wait_for(self._all_gone.wait(), _CLOSE_S)
+        finally:
+            if self._zygote is not None:
+                self._zygote.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))
+    except FileNotFoundError:
+        return frozenset()
+
+
+def _tail_of(pid: int, descriptor: int) -> OutputTail:
+    """What an adopted process prints, if that can be had: it may have closed it, or sent it elsewhere."""
+    try:
+        return OutputTail(open_output(pid, descriptor))
+    except OSError:
+        reading, writing = os.pipe()
+        os.close(writing)
+        return OutputTail(reading)
 
 
 def _nobody(executor_id: str, how: str) -> None:
     """The exit listener until somebody listens."""
     log.error("executor %s %s, and nobody listens", executor_id, how)
-
-
-def _describe(status: int) -> str:
-    if status >= 0:
-        return f"exited with status {status}"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = f"signal {-status}"
-    return f"was killed by {name}"

@@ -10,6 +10,7 @@ __all__ = ["OutputPipe", "OutputTail"]
 
 _KEEP_BYTES = 64 << 10
 _READ_BYTES = 64 << 10
+_DRAIN_READS = 32  # a pipe may be made as large as 1 MiB; whoever else still writes must not keep us reading
 
 
 class OutputPipe:
@@ -39,6 +40,8 @@ class OutputTail:
         os.set_blocking(descriptor, False)
         self._descriptor = descriptor
         self._kept = bytearray()
+        self.is_truncated = False
+        """Whether more came than is kept."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(descriptor, self._read)
 
@@ -52,13 +55,16 @@ class OutputTail:
             self.close()
             return False
         self._kept += data
-        del self._kept[:-_KEEP_BYTES]
+        if len(self._kept) > _KEEP_BYTES:
+            self.is_truncated = True
+            del self._kept[:-_KEEP_BYTES]
         return True
 
     def drain(self) -> None:
         """Take what is in the pipe now."""
-        while self._descriptor >= 0 and self._read():
-            pass
+        for _ in range(_DRAIN_READS):
+            if self._descriptor < 0 or not self._read():
+                return
 
     def close(self) -> None:
         """Read no more."""
@@ -66,6 +72,16 @@ class OutputTail:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
+
+    @property
+    def size_bytes(self) -> int:
+        """How much is kept."""
+        return len(self._kept)
+
+    @property
+    def kept(self) -> bytes:
+        """The last 64 KiB at most."""
+        return bytes(self._kept)
 
     def last_lines(self, count: int) -> list[str]:
         """The last lines that are not blank."""

@@ -65,6 +65,7 @@ class _Ended(msgspec.Struct, array_like=True, gc=False):
     started: float
     completed: float
     message: str | None
+    executor: str | None
     output_checksum: int
 
 
@@ -156,7 +157,7 @@ def _add_tasks(batch: Batch, session: Session, tasks: Iterable[Task]) -> None:
             batch.progress.append((key, _seal(_Progress(list(map(tuple, task_events[task.id]))), key)))  # type: ignore[arg-type]  # of three
         if task.state >= TaskState.SUCCEED and task.stored is Stored.WAITING:
             data = task.output
-            end = _Ended(int(task.state), task.started, task.completed, task.message, crc32(data or b""))
+            end = _Ended(int(task.state), task.started, task.completed, task.message, task.executor, crc32(data or b""))
             ended += (key, _seal(end, key), data)
             task.stored = Stored.ENDED
 
@@ -233,6 +234,7 @@ def restore_end(task: Task, key: int, data: bytes) -> None:
     stored: _Ended = _ended(data, key)
     task.state = TaskState(stored.state)
     task.started, task.completed, task.message = stored.started, stored.completed, stored.message
+    task.executor = stored.executor
     task.is_forgotten = True
     task.stored = Stored.ENDED
 
