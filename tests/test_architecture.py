@@ -19,7 +19,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 MAY_IMPORT = {
     "flux": {"flux", "msgspec"},
-    "flamepy": {"flamepy", "flux", "msgspec", "yaml"},
+    "flamepy": {"flamepy", "flux", "msgspec", "yaml", "cloudpickle"},
     "hearth": {"hearth", "flamepy", "flux", "msgspec", "yaml", "click", "psutil", "rich", "uvloop"},
 }
 """Besides the standard library. A client never loads the daemon, and the message plane loads neither."""
@@ -52,6 +52,7 @@ PURE = [
     "hearth/broker/shutdown.py",
     "hearth/broker/resource.py",
     *(f"hearth/kvs/{name}.py" for name in ("keys", "objects", "dirents", "lookup", "commit", "namespaces", "watches")),
+    "hearth/objects/index.py",
     "hearth/cli/round_trips.py",
 ]
 """Deterministic, and testable without a socket or a second of waiting."""

@@ -41,6 +41,8 @@ from hearth.engine.engine import Engine
 from hearth.engine.lifecycle import ExecutorState
 from hearth.flame.control import Control
 from hearth.flame.executors import Executors
+from hearth.flame.nodes import Nodes
+from hearth.flame.objects import Objects
 from hearth.flame.results import Results
 from hearth.flame.service import FlameService
 from hearth.flame.tasks import TaskViews
@@ -93,6 +95,8 @@ class Instance:
         Results(flame)
         TaskViews(flame)
         Executors(flame, self.provider)
+        Nodes(flame)
+        Objects(flame, self.uri)
         self._register_builtin_applications()
         self._configure()
         if self.broker.access.allow_guest_user and not rundir.stat().st_mode & 0o011:

@@ -9,6 +9,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from flamepy.core.cluster import Executor, Node, executor_of, node_of
 from flamepy.core.config import FlameClientTls, FlameContext
 from flamepy.core.convert import application_of
 from flamepy.core.embedded import Embedded
@@ -29,7 +30,10 @@ from flamepy.protocol import (
     ApplicationInfo,
     ApplicationList,
     CreateSession,
+    ExecutorList,
     Name,
+    NodeInfo,
+    NodeList,
     RegisterApplication,
     SessionInfo,
     SessionList,
@@ -50,8 +54,11 @@ __all__ = [
     "connect",
     "create_session",
     "get_application",
+    "get_node",
     "get_session",
     "list_applications",
+    "list_executors",
+    "list_nodes",
     "list_sessions",
     "open_session",
     "register_application",
@@ -138,6 +145,20 @@ class Connection:
         if stream is not None:
             stream.close()
         return session
+
+    # -- nodes and executors
+
+    def list_nodes(self) -> list[Node]:
+        """Every machine that runs executors."""
+        return [node_of(info) for info in self.link.ask("flame.node.list", None, NodeList).nodes]
+
+    def get_node(self, name: str) -> Node:
+        """The node of that name. Raises FlameError NOT_FOUND."""
+        return node_of(self.link.ask("flame.node.get", Name(name), NodeInfo))
+
+    def list_executors(self) -> list[Executor]:
+        """Every executor, of all sessions, oldest first."""
+        return [executor_of(info) for info in self.link.ask("flame.executor.list", None, ExecutorList).executors]
 
     def _session(self, info: SessionInfo) -> Session:
         with self._streams_lock:
@@ -315,3 +336,18 @@ def get_application(name: str) -> Application | None:
 def list_applications() -> list[Application]:
     """See `Connection.list_applications`."""
     return ConnectionInstance.instance().list_applications()
+
+
+def list_nodes() -> list[Node]:
+    """See `Connection.list_nodes`."""
+    return ConnectionInstance.instance().list_nodes()
+
+
+def get_node(name: str) -> Node:
+    """See `Connection.get_node`."""
+    return ConnectionInstance.instance().get_node(name)
+
+
+def list_executors() -> list[Executor]:
+    """See `Connection.list_executors`."""
+    return ConnectionInstance.instance().list_executors()
