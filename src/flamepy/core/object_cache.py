@@ -90,7 +90,7 @@ class ObjectCache:
         """Remember an object, unless another thread has brought a newer one. Returns the one to use."""
         with self._lock:
             old = self._objects.get((endpoint, key))
-            if old is not None and old.epoch == new.epoch and old.version >= new.version:
+            if old is not None and old.epoch == new.epoch and old.version > new.version:
                 return old
             self._forget((endpoint, key))
             self._objects[endpoint, key] = new
