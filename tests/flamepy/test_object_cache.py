@@ -116,6 +116,6 @@ def test_what_is_deleted_is_forgotten_wherever_it_was() -> None:
     for endpoint in ("here", "there"):
         for key in ("a/s/1", "a/t/1"):
             cache.keep(endpoint, key, cached(1))
-    cache.forget(lambda key: key.startswith("a/s/"))
+    cache.forget_all(lambda key: key.startswith("a/s/"))
     assert len(cache) == 2
     assert cache.find("here", "a/t/1")

@@ -99,7 +99,12 @@ class ObjectCache:
                 self._forget(next(iter(self._objects)))
         return new
 
-    def forget(self, matches: Callable[[str], bool]) -> None:
+    def forget(self, endpoint: str, key: str) -> None:
+        """Drop one."""
+        with self._lock:
+            self._forget((endpoint, key))
+
+    def forget_all(self, matches: Callable[[str], bool]) -> None:
         """Drop all whose key matches, of every endpoint."""
         with self._lock:
             for name in [name for name in self._objects if matches(name[1])]:

@@ -87,12 +87,12 @@ class Objects:
         key = ObjectKey.from_path(key_prefix)
         request = _encode_json(DeleteObjects(str(key))) + b"\0"
         self._connection_to(self._home).link.call("flame.object.delete", request, bytes)
-        self._cache.forget(key.matches_key)
+        self._cache.forget_all(key.matches_key if key.object_id is None else str(key).__eq__)
 
     def _change(self, topic: str, ref: ObjectRef, value: Any) -> ObjectRef:
         key = ObjectKey.from_key(ref.key)
         changed = _write(self._connection_to(ref.endpoint), topic, key, value)
-        self._cache.forget(key.matches_key)
+        self._cache.forget(ref.endpoint, str(key))
         return changed
 
     def _fetch(self, ref: ObjectRef) -> CachedObject:
