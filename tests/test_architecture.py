@@ -171,6 +171,22 @@ def test_the_engine_knows_neither_broker_nor_providers(name: str) -> None:
     assert not wrong
 
 
+UNPICKLING = {"pickle", "cloudpickle", "marshal", "shelve", "flamepy.core.values", "flamepy.core.objects"}
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "hearth").rglob("*.py")), ids=name_of)
+def test_the_daemon_never_unpickles(path: Path) -> None:
+    """What clients send stays opaque bytes; only processes of theirs open it, and the applications are such."""
+    if path.is_relative_to(SOURCE / "hearth/apps"):
+        return
+    wrong = [
+        f"{name_of(path)}:{imported.line}: {imported.name}"
+        for imported in imports(path)
+        if any(f"{imported.name}.".startswith(f"{name}.") for name in UNPICKLING)
+    ]
+    assert not wrong
+
+
 def test_declared_dependencies_are_what_the_source_imports() -> None:
     block = re.search(r"^dependencies = \[$(.*?)^\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
     assert block is not None
