@@ -19,7 +19,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 MAY_IMPORT = {
     "flux": {"flux", "msgspec"},
-    "flamepy": {"flamepy", "flux", "msgspec", "yaml"},
+    "flamepy": {"flamepy", "flux", "msgspec", "yaml", "cloudpickle"},
     "hearth": {"hearth", "flamepy", "flux", "msgspec", "yaml", "click", "psutil", "rich", "uvloop"},
 }
 """Besides the standard library. A client never loads the daemon, and the message plane loads neither."""
@@ -52,6 +52,7 @@ PURE = [
     "hearth/broker/shutdown.py",
     "hearth/broker/resource.py",
     *(f"hearth/kvs/{name}.py" for name in ("keys", "objects", "dirents", "lookup", "commit", "namespaces", "watches")),
+    "hearth/objects/index.py",
     "hearth/cli/round_trips.py",
 ]
 """Deterministic, and testable without a socket or a second of waiting."""
@@ -166,6 +167,22 @@ def test_the_engine_knows_neither_broker_nor_providers(name: str) -> None:
         for imported in imports(SOURCE / name)
         if top(imported.name) in MAY_IMPORT
         and not any(imported.name.startswith(f"{allowed}.") for allowed in ENGINE_MAY_IMPORT)
+    ]
+    assert not wrong
+
+
+UNPICKLING = {"pickle", "cloudpickle", "marshal", "shelve", "flamepy.core.values", "flamepy.core.objects"}
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "hearth").rglob("*.py")), ids=name_of)
+def test_the_daemon_never_unpickles(path: Path) -> None:
+    """What clients send stays opaque bytes; only processes of theirs open it, and the applications are such."""
+    if path.is_relative_to(SOURCE / "hearth/apps"):
+        return
+    wrong = [
+        f"{name_of(path)}:{imported.line}: {imported.name}"
+        for imported in imports(path)
+        if any(f"{imported.name}.".startswith(f"{name}.") for name in UNPICKLING)
     ]
     assert not wrong
 

@@ -2,7 +2,7 @@
 """Every payload of the ``flame.*`` topics, for both ends (docs/protocol.md lists the topics).
 
 Control requests are JSON objects, so that any Flux client can send them; bytes are base64 there,
-times are UTC milliseconds. What carries tasks to and fro is msgpack arrays: named Batch or Order.
+times are UTC milliseconds. What carries tasks and objects to and fro is msgpack arrays (array_like).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from flamepy.core.types import (
     FlameErrorCode,
     ResourceRequirement,
     SessionState,
+    Shim,
     TaskState,
 )
 
@@ -31,16 +32,23 @@ __all__ = [
     "AttachExecutor",
     "CompletionBatch",
     "CreateSession",
+    "DeleteObjects",
     "EventInfo",
     "ExecutorInfo",
     "ExecutorList",
     "ExecutorOrder",
+    "GetObject",
     "InstanceLogInfo",
     "InstanceStatus",
     "ListLogs",
     "ListTasks",
     "LogList",
     "Name",
+    "NodeInfo",
+    "NodeList",
+    "ObjectData",
+    "ObjectInfo",
+    "ObjectsDeleted",
     "OpenResults",
     "RegisterApplication",
     "ResultBatch",
@@ -54,6 +62,7 @@ __all__ = [
     "TaskInfo",
     "TaskList",
     "TaskRef",
+    "WriteObject",
 ]
 
 ERRNO_OF_CODE: Final = {
@@ -73,7 +82,7 @@ CODE_OF_ERRNO: Final = {
 
 
 MAX_DATA_BYTES: Final = (1 << 30) - (1 << 20)
-"""Of one input or output: a message of 1 GiB, less room for what surrounds it."""
+"""Of one input, output or object with its patches: a message of 1 GiB, less room for what surrounds it."""
 
 MAX_COMMON_DATA_BYTES: Final = 512 << 20
 """It travels as base64."""
@@ -323,6 +332,9 @@ class ExecutorInfo(msgspec.Struct):
     pid: int | None
     resreq: ResourceRequirement
     running: int
+    node: str
+    """The name of the node that it is on."""
+    shim: Shim
 
 
 class ExecutorList(msgspec.Struct):
@@ -361,6 +373,85 @@ class LogList(msgspec.Struct):
 
     logs: list[InstanceLogInfo]
     complete: bool
+
+
+# -- nodes
+
+
+class NodeInfo(msgspec.Struct):
+    """The answer to flame.node.get: a machine that runs executors. Its state is a number of Flame's NodeState."""
+
+    node: str
+    hostname: str
+    state: int
+    capacity: ResourceRequirement
+    allocatable: ResourceRequirement
+    arch: str
+    os: str
+    last_heartbeat_time_ms: int
+
+
+class NodeList(msgspec.Struct):
+    """The answer to flame.node.list."""
+
+    nodes: list[NodeInfo]
+
+
+# -- objects
+
+
+class WriteObject(msgspec.Struct, array_like=True):
+    """flame.object.put, .update and .patch (msgpack): bytes to keep.
+
+    key is ``<app>/<session>`` for put, which makes an object there, and a full key for the others.
+    """
+
+    key: str
+    data: bytes
+
+
+class ObjectInfo(msgspec.Struct):
+    """The answer to flame.object.put, .update and .patch: what an ObjectRef holds. version is the new one."""
+
+    endpoint: str
+    key: str
+    version: int
+
+
+class GetObject(msgspec.Struct):
+    """flame.object.get. version and epoch are those of an ObjectData that the client still has, 0 for none."""
+
+    key: str
+    version: int = 0
+    epoch: str = ""
+
+
+class ObjectData(msgspec.Struct, array_like=True):
+    """The answer to flame.object.get (msgpack), to be put on top of what the client said that it has.
+
+    base null: it stands. patches: (version, data) in their order, all of them with a base, else the new ones.
+    Versions mean the same only within one epoch, which is the life of one store.
+    """
+
+    epoch: str
+    version: int
+    base: bytes | None
+    patches: list[tuple[int, bytes]]
+
+
+class DeleteObjects(msgspec.Struct):
+    """flame.object.delete: a full key, ``<app>/<session>`` for all below, or ``<app>/*`` for all of an application."""
+
+    key: str
+
+
+class ObjectsDeleted(msgspec.Struct):
+    """The answer to flame.object.delete: how many there were."""
+
+    count: int
+
+
+# -- the instance
 
 
 class InstanceStatus(msgspec.Struct):

@@ -43,6 +43,8 @@ from hearth.engine.lifecycle import ExecutorState
 from hearth.flame.control import Control
 from hearth.flame.executors import Executors
 from hearth.flame.logs import Logs
+from hearth.flame.nodes import Nodes
+from hearth.flame.objects import Objects
 from hearth.flame.results import Results
 from hearth.flame.service import FlameService
 from hearth.flame.tasks import TaskViews
@@ -116,6 +118,8 @@ class Instance:
         TaskViews(flame)
         Executors(flame, self.provider)
         Logs(flame, logs)
+        Nodes(flame)
+        Objects(flame, self.uri)
         self._configure()
         if self.broker.access.allow_guest_user and not rundir.stat().st_mode & 0o011:
             log.warning("guests are allowed, but they cannot reach the socket: chmod 711 %s", rundir)

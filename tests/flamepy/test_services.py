@@ -65,7 +65,8 @@ def test_a_service_runs_in_its_working_directory_with_its_environment(session: f
 
 def test_an_executor_finds_its_instance_in_the_environment(shared_daemon: Daemon, session: flamepy.Session) -> None:
     environment = report(session)["environment"]
-    assert environment["FLAME_ENDPOINT"] == environment["FLUX_URI"] == shared_daemon.uri
+    for name in ("FLAME_ENDPOINT", "FLAME_CACHE_ENDPOINT", "FLUX_URI"):
+        assert environment[name] == shared_daemon.uri
 
 
 def test_variables_in_command_arguments_and_environment_are_expanded(client: flamepy.Connection) -> None:

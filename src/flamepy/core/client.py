@@ -30,7 +30,10 @@ from flamepy.protocol import (
     ApplicationInfo,
     ApplicationList,
     CreateSession,
+    ExecutorList,
     Name,
+    NodeInfo,
+    NodeList,
     RegisterApplication,
     SessionInfo,
     SessionList,
@@ -40,6 +43,8 @@ from flamepy.protocol import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from flamepy.core.cluster import Executor, Node
 
 __all__ = [
     "Connection",
@@ -51,8 +56,11 @@ __all__ = [
     "connect",
     "create_session",
     "get_application",
+    "get_node",
     "get_session",
     "list_applications",
+    "list_executors",
+    "list_nodes",
     "list_sessions",
     "open_session",
     "register_application",
@@ -154,6 +162,26 @@ class Connection:
         if stream is not None:
             stream.close()
         return session
+
+    # -- nodes and executors; what is needed for them is loaded by those who ask: 5 ms of every service's start
+
+    def list_nodes(self) -> list[Node]:
+        """Every machine that runs executors."""
+        from flamepy.core.cluster import node_of
+
+        return [node_of(info) for info in self.link.ask("flame.node.list", None, NodeList).nodes]
+
+    def get_node(self, name: str) -> Node:
+        """The node of that name. Raises FlameError NOT_FOUND."""
+        from flamepy.core.cluster import node_of
+
+        return node_of(self.link.ask("flame.node.get", Name(name), NodeInfo))
+
+    def list_executors(self) -> list[Executor]:
+        """Every executor, of all sessions, oldest first."""
+        from flamepy.core.cluster import executor_of
+
+        return [executor_of(info) for info in self.link.ask("flame.executor.list", None, ExecutorList).executors]
 
     def _session(self, info: SessionInfo) -> Session:
         with self._streams_lock:
@@ -335,3 +363,18 @@ def get_application(name: str) -> Application | None:
 def list_applications() -> list[Application]:
     """See `Connection.list_applications`."""
     return ConnectionInstance.instance().list_applications()
+
+
+def list_nodes() -> list[Node]:
+    """See `Connection.list_nodes`."""
+    return ConnectionInstance.instance().list_nodes()
+
+
+def get_node(name: str) -> Node:
+    """See `Connection.get_node`."""
+    return ConnectionInstance.instance().get_node(name)
+
+
+def list_executors() -> list[Executor]:
+    """See `Connection.list_executors`."""
+    return ConnectionInstance.instance().list_executors()

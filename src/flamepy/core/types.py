@@ -8,7 +8,7 @@ import secrets
 import string
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,10 +24,16 @@ __all__ = [
     "ApplicationState",
     "CommonData",
     "Event",
+    "FlameClientCache",
+    "FlameClientTls",
+    "FlameClusterConfig",
+    "FlameContextRunner",
     "FlameError",
     "FlameErrorCode",
+    "FlamePackage",
     "InstanceLog",
     "Message",
+    "ObjectNotFoundError",
     "ResourceRequirement",
     "SessionAttributes",
     "SessionID",
@@ -35,6 +41,7 @@ __all__ = [
     "Shim",
     "Task",
     "TaskID",
+    "TaskInformer",
     "TaskInput",
     "TaskOutput",
     "TaskState",
@@ -106,6 +113,10 @@ class FlameError(Exception):
 
     def __reduce__(self) -> tuple[type[FlameError], tuple[FlameErrorCode, str]]:
         return type(self), (self.code, self.message)
+
+
+class ObjectNotFoundError(FlameError, ValueError):
+    """There is no such object, or no longer. Its code is NOT_FOUND."""
 
 
 @dataclass
@@ -275,6 +286,64 @@ class InstanceLog:
     is_truncated: bool
     creation_time: datetime
     completion_time: datetime | None = None
+
+
+class TaskInformer:
+    """Told of a task by programs that follow it themselves; does nothing. Base class for old programs."""
+
+    def on_update(self, task: Task) -> None:
+        """The task has changed."""
+
+    def on_error(self, error: FlameError) -> None:
+        """It can no longer be followed."""
+
+
+# -- configuration
+
+
+@dataclass
+class FlameClientTls:
+    """TLS for a connection; ca_file None means the system's own certificates."""
+
+    ca_file: str | None = None
+
+
+@dataclass
+class FlameClusterConfig:
+    """An instance: its address, and TLS if the address wants it."""
+
+    endpoint: str = ""
+    tls: FlameClientTls | None = None
+
+
+@dataclass
+class FlameClientCache:
+    """Where objects are kept: endpoint None is the instance itself.
+
+    storage is a folder that upstream's client writes to by itself. It is read and kept, and not used here.
+    """
+
+    endpoint: str | None = None
+    tls: FlameClientTls | None = None
+    storage: str | None = None
+
+
+_PACKAGE_EXCLUDES: Final = (".venv", "__pycache__", ".gitignore", "*.pyc")
+
+
+@dataclass
+class FlamePackage:
+    """Where packages of programs are kept (a URL), and which files do not belong into one (patterns)."""
+
+    storage: str
+    excludes: list[str] = field(default_factory=lambda: list(_PACKAGE_EXCLUDES))
+
+
+@dataclass
+class FlameContextRunner:
+    """The application that a Runner copies."""
+
+    template: str | None = None
 
 
 _NAME_LETTERS = string.ascii_letters + string.digits

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from flamepy.core.types import ApplicationState, TaskState
+from flamepy.core.types import ApplicationState, Shim, TaskState
 from flamepy.protocol import (
     ApplicationInfo,
     EventInfo,
@@ -89,8 +89,8 @@ def _event_info(event: EventRecord) -> EventInfo:
     return EventInfo(event.code, event.message, milliseconds(event.time))
 
 
-def executor_info(executor: Executor, pid: int | None) -> ExecutorInfo:
-    """For flame.executor.list."""
+def executor_info(executor: Executor, node: str, pid: int | None) -> ExecutorInfo:
+    """For flame.executor.list: with the name of its node, and its process if that is on this machine."""
     session = executor.session
     return ExecutorInfo(
         executor=executor.id,
@@ -100,6 +100,8 @@ def executor_info(executor: Executor, pid: int | None) -> ExecutorInfo:
         pid=pid,
         resreq=session.resources.requirement(),
         running=len(executor.in_flight),
+        node=node,
+        shim=session.application.attributes.shim or Shim.HOST,
     )
 
 

@@ -94,9 +94,9 @@ class Executors:
         self._service.something_happened()
 
     def _list(self, request: Packet, nothing: None) -> protocol.ExecutorList:
-        executors = self._engine.state.executors.values()
+        state = self._engine.state
         return protocol.ExecutorList(
-            [views.executor_info(executor, self._provider.pid_of(executor.id)) for executor in executors]
+            [views.executor_info(each, state.host, self._provider.pid_of(each.id)) for each in state.executors.values()]
         )
 
     # -- what processes are told

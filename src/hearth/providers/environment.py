@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command_line", "expand", "process_environment"]
 
+_OUR_ADDRESS = ("FLUX_URI", "FLAME_ENDPOINT", "FLAME_CACHE_ENDPOINT", "FLAME_INSTANCE_ENDPOINT")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -50,7 +51,7 @@ def process_environment(
         environment["PATH"] = f"{own}{os.pathsep}{path}"
     for name in ("TMPDIR", "TEMP", "TMP"):
         environment[name] = str(temporary)
-    environment.update(FLUX_URI=uri, FLAME_ENDPOINT=uri, FLAME_INSTANCE_ENDPOINT=uri, FLAME_EXECUTOR_ID=executor_id)
+    environment.update(dict.fromkeys(_OUR_ADDRESS, uri), FLAME_EXECUTOR_ID=executor_id)
     return environment
 
 

@@ -5,8 +5,10 @@ import json
 import os
 import pty
 import re
+import socket
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 import flamepy
@@ -90,6 +92,55 @@ def test_sessions_are_a_json_list(instance: Instance, session: flamepy.Session) 
     assert mine["resreq"] == {"cpu": 1, "memory": 1 << 29, "gpu": 0}
     assert ISO_UTC.fullmatch(mine["creation_time"])
     assert mine["completion_time"] is None
+
+
+def test_nodes_are_a_table(instance: Instance) -> None:
+    told = instance.run("node", "list")
+    assert told.stdout.split()[:8] == ["Name", "Hostname", "Status", "CPU", "Memory", "GPU", "Arch", "OS"]
+    (row,) = _rows(told.stdout)
+    host = socket.gethostname()
+    assert row[:4] == [host, host, "Ready", str(len(os.sched_getaffinity(0)))]
+    assert re.fullmatch(r"[\d.]+[KMGT]i", row[4])
+    assert row[6:] == [os.uname().machine, "linux"]
+
+
+def test_nodes_are_a_json_list_and_one_is_an_object(instance: Instance) -> None:
+    (node,) = instance.json("node", "list")
+    assert (node["name"], node["state"], node["os"]) == (socket.gethostname(), "ready", "linux")
+    assert node["capacity"] == node["allocatable"]
+    assert ISO_UTC.fullmatch(node["last_heartbeat_time"])
+    viewed = instance.json("node", "view", node["name"])
+    assert viewed | {"last_heartbeat_time": None} == node | {"last_heartbeat_time": None}
+
+
+def test_one_node_is_told_line_by_line(instance: Instance) -> None:
+    told = instance.run("node", "view", socket.gethostname())
+    assert told.stdout.splitlines()[0] == f"Name         {socket.gethostname()}"
+    values = {row[0]: row[1] for row in _rows(told.stdout)}
+    assert values["Status"] == "Ready"
+    assert re.fullmatch(r"cpu=\d+,mem=[\d.]+[KMGT]i,gpu=\d+", values["Capacity"])
+    assert values["OS"] == "linux"
+
+
+def test_an_unknown_node_is_an_error(instance: Instance) -> None:
+    assert instance.refusal("node", "view", "nobody") == "node 'nobody' not found; list them with: hearth node list"
+
+
+def test_executors_are_a_table(instance: Instance, session: flamepy.Session) -> None:
+    session.invoke(b"")
+    told = instance.run("executor", "list")
+    assert told.stdout.split()[:7] == ["ID", "State", "Session", "Node", "App", "PID", "Running"]
+    (row,) = [row for row in _rows(told.stdout) if row[2] == session.id]
+    assert [row[1], *row[3:5], row[6]] == ["Bound", socket.gethostname(), "flmping", "0"]
+    assert psutil.Process(int(row[5])).ppid() == instance.command.process.pid
+
+
+def test_executors_are_a_json_list(instance: Instance, session: flamepy.Session) -> None:
+    session.invoke(b"")
+    (mine,) = [told for told in instance.json("executor", "list") if told["session_id"] == session.id]
+    assert (mine["state"], mine["application"], mine["shim"], mine["running"]) == ("bound", "flmping", "host", 0)
+    assert mine["resreq"] == {"cpu": 1, "memory": 1 << 29, "gpu": 0}
+    assert mine["node"] == socket.gethostname()
 
 
 def test_tasks_are_a_table_of_one_line_each(instance: Instance, session: flamepy.Session) -> None:
