@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from flamepy.core.config import FlameClientTls, FlameContext
 from flamepy.core.convert import application_of
-from flamepy.core.embedded import Embedded
 from flamepy.core.link import Link
 from flamepy.core.results import ResultStream
 from flamepy.core.session import Session, TaskIterator, TaskWatcher
@@ -39,6 +38,8 @@ from flamepy.protocol import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from flamepy.core.embedded import Embedded
 
 __all__ = [
     "Connection",
@@ -232,6 +233,8 @@ class ConnectionInstance:
                 if cls._embedded.is_alive:
                     return connect(cls._embedded.uri)
             cls._embedded.stop()
+        from flamepy.core.embedded import Embedded  # loads subprocess and the like, which services have no use for
+
         cls._embedded = Embedded()
         return connect(cls._embedded.uri)
 
