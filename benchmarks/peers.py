@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
-__all__ = ["Pipe", "noop", "open_pipe", "open_pool"]
+__all__ = ["Pipe", "first_result_of_a_pool", "noop", "open_pipe", "open_pool", "start_and_end_python"]
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -29,6 +31,17 @@ def noop(data: bytes) -> bytes:
 def open_pool(workers: int) -> ProcessPoolExecutor:
     """A pool of so many processes, not started yet."""
     return ProcessPoolExecutor(workers, mp_context=_spawn)
+
+
+def first_result_of_a_pool(data: bytes) -> bytes:
+    """What a new pool of one process gives back, forked by multiprocessing's own fork server, which stays."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver")) as pool:
+        return pool.submit(noop, data).result()
+
+
+def start_and_end_python() -> None:
+    """An interpreter that does nothing: what no program of its own can be faster than."""
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
 
 
 class Pipe(NamedTuple):

@@ -31,7 +31,7 @@ def process_of(session: flamepy.Session) -> psutil.Process:
     return psutil.Process(executor.pid)
 
 
-def has_left(session: flamepy.Session) -> bool:
+def has_no_executor(session: flamepy.Session) -> bool:
     return not executors_of(session)
 
 
@@ -70,7 +70,7 @@ def test_executors_go_on_and_new_ones_come_when_the_server_is_killed(
     assert session.run(b"after").result(FAULT_S) == b"after"
     for each in (session, other):
         each.close()
-        wait_until(functools.partial(has_left, each), "its executor has ended", FAULT_S)
+        wait_until(functools.partial(has_no_executor, each), "its executor has ended", FAULT_S)
         assert not each.connection.get_session(each.id).events
     wait_until(lambda: server_of(own_daemon) != killed, "there is a new server", FAULT_S)
 

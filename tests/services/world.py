@@ -68,7 +68,7 @@ def world() -> dict[str, Any]:
             signum.name: str(signal.getsignal(signum)).partition(" at 0x")[0] for signum in signal.Signals
         },
         "mask": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
-        "ignored": [line for line in open("/proc/self/status") if line.startswith(("Sig", "Shd"))],
+        "ignored": [line for line in open("/proc/self/status") if line.startswith(("SigBlk", "SigIgn", "SigCgt"))],
         "leads": [os.getpid() == os.getpgid(0), os.getpid() == os.getsid(0)],
         "umask": os.umask(0),
         "priority": [os.getpriority(os.PRIO_PROCESS, 0), sorted(os.sched_getaffinity(0))],

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from flamepy.core.config import FlameClientTls, FlameContext
 from flamepy.core.convert import application_of
-from flamepy.core.embedded import Embedded
 from flamepy.core.link import Link
 from flamepy.core.patience import reconnect_timeout as reconnect_timeout_of
 from flamepy.core.results import ResultStream
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flamepy.core.cluster import Executor, Node
+    from flamepy.core.embedded import Embedded
 
 __all__ = [
     "Connection",
@@ -280,6 +280,8 @@ class ConnectionInstance:
                 if cls._embedded.is_alive:
                     return connect(cls._embedded.uri, reconnect_timeout=0)
             cls._embedded.stop()
+        from flamepy.core.embedded import Embedded  # loads subprocess and the like, which services have no use for
+
         cls._embedded = Embedded()
         return connect(cls._embedded.uri, reconnect_timeout=0)  # once it is gone, everything in it is
 

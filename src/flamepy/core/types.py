@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import string
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -351,4 +350,6 @@ _NAME_LETTERS = string.ascii_letters + string.digits
 
 def short_name(prefix: str, length: int = 6) -> str:
     """``<prefix>-`` and random letters and digits: a name nobody else has."""
+    import secrets  # brings all of hashlib, a twentieth of the start of a service, which names nothing
+
     return f"{prefix}-{''.join(secrets.choice(_NAME_LETTERS) for _ in range(length))}"

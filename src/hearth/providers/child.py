@@ -81,7 +81,8 @@ class Child:
     def kill(self) -> None:
         """End it now, with all that it has started and left in its group."""
         if self.pid is not None and self._pidfd >= 0:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)  # a fork may not have made its group yet
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)  # a fork may not have made its group yet
             self._kill_group(self.pid)
 
     def _gone(self) -> None:

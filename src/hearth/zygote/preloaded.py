@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Preloaded", "preload"]
 
-_WANTED = ("flamepy", "flamepy.core.executor", "flamepy.core.embedded", "runpy")
+_WANTED = ("flamepy", "flamepy.core.executor", "flamepy.core.embedded", "flux.core.handle", "runpy")
 _WANTED_IF_THERE = ("cloudpickle",)
 _AT_START = {"sitecustomize", "usercustomize"}
 """Imported by every interpreter before its program, if they are there."""

@@ -155,3 +155,28 @@ def test_an_instance_that_always_dies_idle_is_not_started_for_ever() -> None:
             world.kill(process.id)
     assert len(world.launches) == 5
     assert session.gave_up is not None
+
+
+def test_a_task_tells_which_executor_has_it_or_had_it_last() -> None:
+    world = World(cpus=2)
+    world.session()
+    world.habits = Habits(task_s=None, enter_s=1.0)
+    world.submit(1)
+    session = world.engine.state.session("s")
+    assert task_info(session, world.task(1)).executor is None
+    world.run_until(lambda: session.running == 1)
+    (process,) = world.alive
+    assert task_info(session, world.task(1)).executor == process.id
+    world.kill(process.id)
+    world.run_until(world.is_done)
+    assert task_info(session, world.task(1)).executor == process.id
+
+
+def test_a_task_that_is_done_by_another_executor_tells_of_that_one() -> None:
+    world = World(cpus=2)
+    process = warm_executor(world, 2)
+    world.habits = Habits(task_s=1e-5)
+    world.kill(process.id)
+    world.run_until(world.is_done)
+    session = world.engine.state.session("s")
+    assert task_info(session, world.task(21)).executor not in (None, process.id)

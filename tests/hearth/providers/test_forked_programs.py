@@ -24,7 +24,7 @@ BESIDE = str(SERVICES)
     "attributes",
     [
         {"command": "python3", "arguments": [WORLD]},
-        {"command": "python", "arguments": [WORLD, "-m", "", "ü", "two words"]},
+        {"command": "python3", "arguments": [WORLD, "-m", "", "ü", "two words"]},
         {"command": sys.executable, "arguments": ["world.py"], "working_directory": BESIDE},
         {"command": sys.executable, "arguments": ["./world.py"], "working_directory": BESIDE},
         {"command": sys.executable, "arguments": ["../services/world.py"], "working_directory": BESIDE},
