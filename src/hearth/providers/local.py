@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from flamepy.core.types import Shim
 from hearth.engine.model import Resources
 from hearth.providers.environment import command_line, process_environment
 from hearth.providers.output import OutputPipe, OutputTail
+from hearth.providers.shims import shims_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,11 +50,14 @@ class _Process:
 
 
 class LocalProvider:
-    """Starts, watches and ends processes. Their ends are noticed at once, through pidfds."""
+    """Starts, watches and ends processes. Their ends are noticed at once, through pidfds.
+
+    Raises OSError if HEARTH_SHIMS asks for what cannot run here.
+    """
 
     def __init__(self, *, folder: Path, uri: str, capacity: Resources) -> None:
         self.capacity = capacity
-        self.shims = frozenset({Shim.HOST})
+        self.shims = shims_here(os.environ)
         self._folder = folder
         self._uri = uri
         self.on_exit: ExitListener = _nobody
