@@ -129,15 +129,15 @@ class Gate:
 
 
 class Daemon:
-    """A `hearth up` process of our own."""
+    """A `hearth up` process of our own. It runs no components, unless the environment says otherwise."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, **environment: str) -> None:
         self.place = place
         self._log = place.folder / "log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hearth", "up", "--rundir", str(place.folder / "run")],
-                env=place.environment(),
+                env=place.environment(**{"HEARTH_SHIMS": "host", **environment}),
                 cwd=place.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -107,6 +107,8 @@ def hollow(binary: bytes) -> bytes:
             continue
         if is_module and kind == _CODE:
             count = _Reader(content).number()
+            if count > len(content):
+                raise NotReadable(f"a code section of {len(content)} bytes for {count} functions")
             content = _number(count) + count * _UNREACHABLE
         elif not is_module and kind in (_CORE_MODULE, _COMPONENT):
             content = hollow(content)

@@ -55,19 +55,29 @@ class Runtime:
         self._engine = Engine(_configuration())
         self._linker = Linker(self._engine)
         self._linker.add_wasip2()
-        self._limit = TimeLimit(self._engine, settings.timeout_s)
         binary = source if source.startswith(b"\0asm") else bytes(wat2wasm(source))
         if not binary.startswith(COMPONENT_HEADER):
             what = "a core module" if binary.startswith(MODULE_HEADER) else "WebAssembly of another version"
             raise NotReadable(f"it is {what}, no component; `wasm-tools component new` makes one of a module")
         self._interface = interface_of(Component(self._engine, hollow(binary)), self._engine)
-        self._calls: type[AdapterCalls | ValueCalls] = AdapterCalls
+        self._calls: type[AdapterCalls | ValueCalls]
         try:
-            binary = _with_adapter(binary, self._interface)
-        except NotWrappable as reason:
+            self._component = Component(self._engine, _with_adapter(binary, self._interface))
+            self._calls = AdapterCalls
+        except (NotWrappable, WasmtimeError) as reason:
+            self._component = Component(self._engine, binary)  # raises if it is the component that is wrong
             self._calls = ValueCalls
-            sys.stderr.write(f"many bytes will take long, about 1 s a MiB, there and back: {reason}\n")
-        self._component = Component(self._engine, binary)
+            sys.stderr.write(f"many bytes will take long, 1 to 2 s a MiB there and back: {reason}\n")
+        self._limit = TimeLimit(self._engine, settings.timeout_s)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether bytes go through the adapter, in one piece."""
+        return self._calls is AdapterCalls
+
+    def close(self) -> None:
+        """Make no more instances, and call none."""
+        self._limit.close()
 
     def instantiate(self) -> Live:
         """A fresh instance. Raises WasmtimeError if it imports what we do not have, or exceeds its limits."""

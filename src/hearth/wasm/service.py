@@ -34,7 +34,7 @@ class WasmService(FlameService):
         self._command = list(command)
         self._settings = settings
         self._live: Live | None = None
-        self._runtime: Runtime
+        self._runtime: Runtime | None = None
         self._session: SessionContext
 
     def on_session_enter(self, context: SessionContext) -> None:
@@ -62,13 +62,18 @@ class WasmService(FlameService):
         return output
 
     def on_session_leave(self) -> None:
-        """Have it leave, unless it was stopped."""
-        if self._live is not None:
-            context = {**context_of(self._session), "common-data": None}  # as Flame does; it has had it
-            self._live.call(LEAVE, context)
+        """Have it leave, unless it never entered, or was stopped."""
+        try:
+            if self._live is not None:
+                context = {**context_of(self._session), "common-data": None}  # as Flame does; it has had it
+                self._live.call(LEAVE, context)
+        finally:
+            if self._runtime is not None:
+                self._runtime.close()
 
     def _entered(self) -> Live:
         """A fresh instance that has entered the session."""
+        assert self._runtime is not None  # the session was entered before
         try:
             live = self._runtime.instantiate()
         except (OSError, WasmtimeError) as error:

@@ -27,7 +27,7 @@ _GRACE_S = 2.0
 class TimeLimit:
     """Ends calls after `seconds`: with a trap, or, if they wait in the host, together with the process.
 
-    The thread runs as long as the process. Calls come from one other thread, one at a time.
+    A thread counts until `close`. Calls come from one other thread, one at a time.
     """
 
     def __init__(self, engine: Engine, seconds: float) -> None:
@@ -35,7 +35,14 @@ class TimeLimit:
         self._tick_s = min(max(seconds / _TICKS, _TICK_MIN_S), _TICK_MAX_S)
         self._ticks = math.ceil(seconds / self._tick_s) + 1  # the first may be due at once
         self._until: float | None = None
-        threading.Thread(target=self._run, args=(engine,), name="wasm time limit", daemon=True).start()
+        self._is_closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(engine,), name="wasm time limit", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._is_closed.set()
+        self._thread.join()
 
     @contextlib.contextmanager
     def on(self, store: Store) -> Iterator[None]:
@@ -48,8 +55,7 @@ class TimeLimit:
             self._until = None
 
     def _run(self, engine: Engine) -> None:
-        while True:
-            time.sleep(self._tick_s)
+        while not self._is_closed.wait(self._tick_s):
             engine.increment_epoch()
             until = self._until
             if until is not None and time.monotonic() > until + _GRACE_S:
