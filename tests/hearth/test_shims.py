@@ -14,10 +14,12 @@ import pytest
 import flamepy
 from flamepy import SessionState, Shim, TaskState
 from hearth.providers.shims import shims_here
+from hearth.wasm.requirement import OLDEST
 from tests.conftest import DEADLINE_S, SOURCE, Daemon, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 needs_wasmtime = pytest.mark.skipif(importlib.util.find_spec("wasmtime") is None, reason="needs the extra hearth[wasm]")
 
@@ -32,6 +34,21 @@ def test_all_that_can_run_is_run_unless_the_environment_says_otherwise() -> None
 def test_a_kind_that_does_not_exist_is_refused() -> None:
     with pytest.raises(OSError, match="HEARTH_SHIMS is 'host,cri', want host, wasm, or both"):
         shims_here({"HEARTH_SHIMS": "host,cri"})
+
+
+@needs_wasmtime
+def test_a_wasmtime_that_is_too_old_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = tmp_path / "wasmtime-48.0.0.dist-info" / "METADATA"
+    about.parent.mkdir()
+    about.write_text("Metadata-Version: 2.1\nName: wasmtime\nVersion: 48.0.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert shims_here({}) == {Shim.HOST}
+    with pytest.raises(OSError, match=f"wasmtime 48.0.0 is installed, want {OLDEST} or newer; install the extra"):
+        shims_here({"HEARTH_SHIMS": "wasm"})
+
+
+def test_the_extra_asks_for_the_oldest_wasmtime_that_will_do() -> None:
+    assert f'wasm = ["wasmtime>={OLDEST}.0"]' in (SOURCE.parent / "pyproject.toml").read_text()
 
 
 def without_wasmtime(place: Place) -> dict[str, str]:
@@ -78,5 +95,6 @@ def test_a_demand_for_components_where_they_cannot_run_ends_the_start_with_what_
         check=False,
     )
     assert done.returncode == 1
-    assert "HEARTH_SHIMS asks for wasm, which needs the extra: pip install 'hearth[wasm]'" in done.stderr
+    assert "HEARTH_SHIMS asks for wasm, but wasmtime is not installed" in done.stderr
+    assert "pip install 'hearth[wasm]'" in done.stderr
     assert "Traceback" not in done.stderr

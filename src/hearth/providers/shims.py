@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import Shim
+from hearth.wasm.requirement import missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,16 +23,15 @@ def shims_here(environment: Mapping[str, str]) -> frozenset[Shim]:
 
     Raises OSError EINVAL if HEARTH_SHIMS names something else, or WASM where it cannot run.
     """
-    able = {Shim.HOST}
-    if importlib.util.find_spec("wasmtime") is not None:
-        able.add(Shim.WASM)
+    problem = missing()
+    able = frozenset({Shim.HOST}) if problem else frozenset(Shim)
     text = environment.get(SHIMS)
     if not text:
-        return frozenset(able)
+        return able
     wanted = {name.strip().upper() for name in text.split(",")}
     if not wanted <= set(Shim.__members__):
         raise OSError(errno.EINVAL, f"{SHIMS} is {text!r}, want host, wasm, or both with a comma between them")
     asked = frozenset(Shim[name] for name in wanted)
     if not asked <= able:
-        raise OSError(errno.EINVAL, f"{SHIMS} asks for wasm, which needs the extra: pip install 'hearth[wasm]'")
+        raise OSError(errno.EINVAL, f"{SHIMS} asks for wasm, but {problem}")
     return asked

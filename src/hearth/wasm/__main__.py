@@ -13,9 +13,8 @@ import sys
 if sys.path and sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
     del sys.path[0]
 
-import importlib.util
-
 import flamepy
+from hearth.wasm.requirement import missing
 from hearth.wasm.settings import Settings
 
 
@@ -23,8 +22,8 @@ def main(command: list[str]) -> None:
     """Serve one session with the component; ends the process with a text when that cannot be."""
     if not command:
         raise SystemExit("which component? An instance starts this for applications with shim WASM")
-    if importlib.util.find_spec("wasmtime") is None:
-        raise SystemExit("components need wasmtime; install the extra: pip install 'hearth[wasm]'")
+    if problem := missing():
+        raise SystemExit(f"components cannot run: {problem}")
     from hearth.wasm.service import WasmService
 
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CURRENT", "FIRST", "NEWEST", "Version", "actor", "component"]
+__all__ = ["CURRENT", "FIRST", "NEWEST", "Version", "actor", "by_values", "component"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,12 @@ _ENTER = """
 def actor(version: Version = CURRENT) -> str:
     """The actor, in that version of the interface."""
     return component(_ACT.replace("{fields}", _joined(version.task)), _ENTER, version)
+
+
+def by_values(source: str) -> str:
+    """The same component, with an import where the adapter does not fit: its calls go value by value."""
+    importing = '(component (core module (func)) (import "wasi:random/insecure-seed@0.2.0" (instance))'
+    return source.replace("(component", importing, 1)
 
 
 def _joined(fields: tuple[str, ...]) -> str:

@@ -11,15 +11,13 @@ import pytest
 from flamepy.core.service import ServiceFailure
 from hearth.wasm.binary import COMPONENT_HEADER
 from hearth.wasm.settings import Settings
-from tests.hearth.wasm.components import CURRENT, FIRST, NEWEST, Version, actor
+from tests.hearth.wasm.components import CURRENT, FIRST, NEWEST, Version, actor, by_values
 
 if TYPE_CHECKING:
     from tests.hearth.wasm.conftest import Load
 
 AFTER_A_MODULE = actor().replace("(component", "(component (core module (func))", 1)
-IMPORTING = '(component (core module (func)) (import "wasi:random/insecure-seed@0.2.0" (instance))'
-BY_VALUES = actor().replace("(component", IMPORTING, 1)
-"""It imports something after a definition, so no adapter fits: its calls go value by value."""
+BY_VALUES = by_values(actor())
 
 every_way = pytest.mark.parametrize("source", [actor(), AFTER_A_MODULE, BY_VALUES], ids=["first", "later", "values"])
 
