@@ -117,7 +117,7 @@ def _with_adapter(binary: bytes, interface: Interface) -> bytes:
     return wrap(bytes(wat2wasm(outer_text(interface, imports.instances))), imports, binary)
 
 
-def trap_text(trap: Exception, settings: Settings) -> str:
+def trap_text(trap: WasmtimeError, settings: Settings) -> str:
     """Why, then where in the component. wasmtime tells it the other way round."""
     place, _, causes = str(trap).partition("\n\nCaused by:\n")
     if "payload_exceeds_HEARTH_WASM_MEMORY" in place:
@@ -127,4 +127,4 @@ def trap_text(trap: Exception, settings: Settings) -> str:
     else:
         why = "; ".join(re.findall(r"^\s*(?:\d+: )?(.+)$", causes or place, re.MULTILINE))
     frames = re.findall(r"^ +\d+: .*$", place, re.MULTILINE)
-    return "\n".join([f"the component was stopped: {why}", *frames])
+    return "\n".join([why, *frames])

@@ -54,7 +54,7 @@ class WasmService(FlameService):
             output = live.call(INVOKE, context_of(self._session, context.task_id), context.input)
         except WasmtimeError as trap:
             live.close()
-            raise ServiceFailure(trap_text(trap, self._settings)) from trap
+            raise self._stopped(trap) from trap
         except ServiceFailure:
             self._live = live
             raise
@@ -74,19 +74,25 @@ class WasmService(FlameService):
     def _entered(self) -> Live:
         """A fresh instance that has entered the session."""
         assert self._runtime is not None  # the session was entered before
+        path = self._command[0]
         try:
             live = self._runtime.instantiate()
-        except (OSError, WasmtimeError) as error:
-            raise ServiceFailure(f"component {self._command[0]}: {trap_text(error, self._settings)}") from error
+        except OSError as error:
+            raise ServiceFailure(f"component {path}: {error}") from error
+        except WasmtimeError as error:
+            raise ServiceFailure(f"component {path}: {trap_text(error, self._settings)}") from error
         try:
             live.call(ENTER, context_of(self._session))
         except WasmtimeError as trap:
             live.close()
-            raise ServiceFailure(f"in {ENTER}: {trap_text(trap, self._settings)}") from trap
+            raise self._stopped(trap, f" in {ENTER}") from trap
         except ServiceFailure:
             live.close()
             raise
         return live
+
+    def _stopped(self, trap: WasmtimeError, where: str = "") -> ServiceFailure:
+        return ServiceFailure(f"the component was stopped{where}: {trap_text(trap, self._settings)}")
 
 
 def find(path: str) -> Path:

@@ -32,7 +32,7 @@ def test_a_hollow_component_has_the_same_exports_and_less_in_it() -> None:
 
 def test_imports_are_found_in_their_order() -> None:
     names = imports_of(compiled(visitor())).instances
-    assert (names[0], names[-1], len(names)) == ("wasi:io/error@0.2.0", "wasi:sockets/tcp-create-socket@0.2.0", 12)
+    assert (names[0], names[-1], len(names)) == ("wasi:io/error@0.2.0", "wasi:sockets/tcp-create-socket@0.2.0", 13)
     assert imports_of(compiled(actor())) == (b"", [])
 
 

@@ -90,6 +90,11 @@ def test_data_that_exceeds_the_memory_says_so_and_is_no_end(load: Load) -> None:
     assert loaded.do(b"ex") == b"x"
 
 
+def test_a_component_that_needs_more_memory_from_the_start_does_not_enter(load: Load) -> None:
+    with pytest.raises(ServiceFailure, match=r"component\.wasm: memory minimum size of 2 pages exceeds memory limits"):
+        load(actor(), settings=Settings(memory=65536))
+
+
 def test_memory_beyond_the_limit_is_not_given(load: Load) -> None:
     assert load(actor(), settings=Settings(memory=32 << 20)).do(b"g") == b"n"
     assert load(actor(), settings=Settings(memory=128 << 20)).do(b"g") == b"y"
@@ -114,7 +119,7 @@ def test_a_call_that_never_ends_is_stopped_and_the_next_one_works(load: Load, so
 
 
 @pytest.mark.parametrize(
-    ("common_data", "text"), [(b"f is refused", "f is refused"), (b"trap", "in on-session-enter: ")]
+    ("common_data", "text"), [(b"f is refused", "f is refused"), (b"trap", "stopped in on-session-enter: ")]
 )
 def test_a_component_that_does_not_enter_fails_with_its_own_words(load: Load, common_data: bytes, text: str) -> None:
     with pytest.raises(ServiceFailure, match=text):

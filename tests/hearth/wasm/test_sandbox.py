@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flamepy.core.service import ServiceFailure
 from hearth.wasm.settings import Folder, Settings
 from tests.conftest import DEADLINE_S, SOURCE
 from tests.hearth.wasm.visitor import visitor
@@ -55,8 +56,6 @@ def test_a_granted_folder_may_be_written_only_if_it_says_so(load: Load, folder: 
 
 
 def test_a_folder_that_is_not_there_is_told(load: Load, tmp_path: Path) -> None:
-    from flamepy.core.service import ServiceFailure
-
     with pytest.raises(ServiceFailure, match="/absent of HEARTH_WASM_DIRS is not a folder"):
         load(visitor(), settings=Settings(folders=(Folder(f"{tmp_path}/absent", "/in", False),)))
 
@@ -69,6 +68,13 @@ def test_there_is_no_network(load: Load) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = struct.pack("<H", server.getsockname()[1])
         assert load(visitor()).do(b"c" + port) == ACCESS_DENIED
+
+
+def test_an_exit_ends_the_instance_and_not_the_process(load: Load) -> None:
+    loaded = load(visitor())
+    with pytest.raises(ServiceFailure, match="the component was stopped: Exited with i32 exit status 1"):
+        loaded.do(b"x")
+    assert loaded.do(b"v") == b"nothing there"
 
 
 SLEEPER = """

@@ -2,7 +2,8 @@
 """A component, made from text, that tries to reach out of its sandbox, and tells how it went.
 
 The first byte of a task says how: p print the rest, s sleep for an hour, v tell the value of the first variable,
-r read the file of that name in the first folder, w make it there, c connect to that port (two bytes) of this machine.
+r read the file of that name in the first folder, w make it there, c connect to that port (two bytes) of this machine,
+x exit the process.
 Where the host refuses, the answer is `refused by error N`, N being WASI's number as a digit or letter from 0 on;
 without a folder or variable it is `nothing there`.
 """
@@ -56,6 +57,7 @@ _IMPORTS = f"""
   (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
     (export "pollable" (type $pollable_ (eq $pollable)))
     (export "subscribe-duration" (func (param "when" u64) (result (own $pollable_))))))
+  (import "wasi:cli/exit@0.2.0" (instance $exiting (export "exit" (func (param "status" (result))))))
   (import "wasi:cli/environment@0.2.0" (instance $environment
     (export "get-environment" (func (result (list (tuple string string)))))))
   (import "wasi:filesystem/types@0.2.0" (instance $files
@@ -116,6 +118,7 @@ _IMPORTS = f"""
 _FUNCTIONS = {  # name here: instance, name there, core signature, whether it needs memory
     "block": ("poll", "[method]pollable.block", "(param i32)", False),
     "write": ("streams", "[method]output-stream.blocking-write-and-flush", "(param i32 i32 i32 i32)", True),
+    "exit": ("exiting", "exit", "(param i32)", False),
     "stdout": ("stdout", "get-stdout", "(result i32)", False),
     "timer": ("clock", "subscribe-duration", "(param i64) (result i32)", False),
     "environment": ("environment", "get-environment", "(param i32)", True),
@@ -165,6 +168,7 @@ _ACT = """
         (call $write (call $stdout) (local.get $rest) (local.get $size) (i32.const 512))
         (return (call $output (i32.const 0) (i32.const 0) (i32.const 0)))))
       (if (call $is (local.get $at) (i32.const 115)) (then (call $block (call $timer (i64.const 3600000000000)))))  ;; s
+      (if (call $is (local.get $at) (i32.const 120)) (then (call $exit (i32.const 1))))  ;; x
       (if (call $is (local.get $at) (i32.const 118)) (then  ;; v
         (call $environment (i32.const 512))
         (if (i32.eqz (i32.load (i32.const 516))) (then (return (call $nothing))))
