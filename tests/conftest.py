@@ -130,7 +130,10 @@ class Gate:
 
 
 class Daemon:
-    """A `hearth up` process of our own. options: more of its command line; environment: of its environment."""
+    """A `hearth up` process of our own. It runs no components, unless the environment says otherwise.
+
+    options: more of its command line; environment: of its environment.
+    """
 
     def __init__(self, place: Place, *options: str, **environment: str) -> None:
         self.place = place
@@ -147,7 +150,7 @@ class Daemon:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hearth", "up", *folders, *self._options],
-                env=self.place.environment(**self._environment),
+                env=self.place.environment(**{"HEARTH_SHIMS": "host", **self._environment}),
                 cwd=self.place.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -24,6 +24,9 @@ MAY_IMPORT = {
 }
 """Besides the standard library. A client never loads the daemon, and the message plane loads neither."""
 
+OF_EXTRAS = {"wasmtime": "hearth/wasm/"}
+"""Packages of the extras, each with the only folder that imports it: all else works without."""
+
 FOR_TYPES = {"typing_extensions"}
 """Below `if TYPE_CHECKING` only: no dependency."""
 
@@ -54,6 +57,11 @@ PURE = [
     *(f"hearth/kvs/{name}.py" for name in ("keys", "objects", "dirents", "lookup", "commit", "namespaces", "watches")),
     "hearth/objects/index.py",
     "hearth/cli/round_trips.py",
+    "hearth/wasm/binary.py",
+    "hearth/wasm/adapter_memory.py",
+    "hearth/wasm/adapter.py",
+    "hearth/wasm/interface.py",
+    "hearth/wasm/calls.py",
 ]
 """Deterministic, and testable without a socket or a second of waiting."""
 
@@ -135,6 +143,7 @@ def test_imports_point_down_hearth_flamepy_flux(path: Path) -> None:
         f"{name_of(path)}:{imported.line}: {imported.name}"
         for imported in imports(path)
         if not is_standard(imported.name) and top(imported.name) not in allowed
+        if not name_of(path).startswith(OF_EXTRAS.get(top(imported.name), "no folder"))
         if imported.at_runtime or top(imported.name) not in FOR_TYPES
     ]
     assert not wrong
@@ -187,13 +196,21 @@ def test_the_daemon_never_unpickles(path: Path) -> None:
     assert not wrong
 
 
-def test_declared_dependencies_are_what_the_source_imports() -> None:
-    block = re.search(r"^dependencies = \[$(.*?)^\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
+def declared_names(opening: str, closing: str) -> set[str]:
+    """The import names of what pyproject.toml asks for between two lines that look like these."""
+    project = (ROOT / "pyproject.toml").read_text()
+    block = re.search(rf"^{opening}$(.*?)^{closing}", project, re.MULTILINE | re.DOTALL)
     assert block is not None
-    declared = {IMPORT_NAMES.get(name, name) for name in re.findall(r'^\s*"([\w.-]+)', block[1], re.MULTILINE)}
+    return {IMPORT_NAMES.get(name, name) for name in re.findall(r'"([A-Za-z][\w.-]*)(?=\[|>)', block[1])}
+
+
+def test_declared_dependencies_are_what_the_source_imports() -> None:
+    declared = declared_names(r"dependencies = \[", r"\]$")
+    extras = declared_names(r"\[project.optional-dependencies\]", r"\[")
     imported = {top(imported.name) for path in FILES for imported in imports(path) if imported.at_runtime}
     third_party = {name for name in imported if not is_standard(name)} - set(MAY_IMPORT)
-    assert declared == third_party
+    assert declared == third_party - set(OF_EXTRAS)
+    assert extras == set(OF_EXTRAS)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -54,6 +54,7 @@ from hearth.kvs.service import KvsService
 from hearth.kvs.watch_service import KvsWatchService
 from hearth.providers.local import LocalProvider, machine_capacity
 from hearth.providers.logs import ExecutorLogs
+from hearth.providers.shims import shims_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +101,11 @@ class Instance:
         capacity = machine_capacity()
         host = socket.gethostname()
         self.engine = Engine(
-            capacity, executor_prefix=self.router.uuid[:8], host=host, is_recorded=statedir is not None
+            capacity,
+            shims=shims_here(os.environ),
+            executor_prefix=self.router.uuid[:8],
+            host=host,
+            is_recorded=statedir is not None,
         )
         self._serve_clients(_attributes(rundir, statedir or rundir, self.uri, self.router.uuid, host, configuration))
         self._serve_operators(configuration, stop)

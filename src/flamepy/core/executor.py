@@ -18,7 +18,7 @@ import msgspec
 
 from flamepy.core.output import kept_output
 from flamepy.core.patience import Patience, reconnect_timeout
-from flamepy.core.service import ApplicationContext, FlameService, SessionContext, TaskContext
+from flamepy.core.service import ApplicationContext, FlameService, ServiceFailure, SessionContext, TaskContext
 from flamepy.core.types import FlameError, FlameErrorCode
 from flamepy.core.watchdog import Watchdog
 from flamepy.protocol import MAX_DATA_BYTES, AttachExecutor, CompletionBatch, ExecutorOrder, SessionContextInfo
@@ -317,6 +317,8 @@ class Executor:
 
 def _text_of(error: Exception) -> str:
     """Type and text first, then where in the service it happened."""
+    if isinstance(error, ServiceFailure):
+        return str(error)
     frames = traceback.extract_tb(error.__traceback__)[1:]
     where = "".join(traceback.format_list(frames))
     text = "".join(traceback.format_exception_only(type(error), error)).rstrip()

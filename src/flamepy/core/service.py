@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ApplicationContext", "FlameService", "SessionContext", "TaskContext"]
+__all__ = ["ApplicationContext", "FlameService", "ServiceFailure", "SessionContext", "TaskContext"]
 
 
 @dataclass
@@ -39,6 +39,10 @@ class TaskContext:
     task_id: str
     session_id: str
     input: bytes | None
+
+
+class ServiceFailure(Exception):
+    """Raised by a service to fail with this text alone; of other exceptions type and place are told, too."""
 
 
 class FlameService:

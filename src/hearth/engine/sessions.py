@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Sessions"]
 
+_CURES = {Shim.WASM: "; install the extra, hearth[wasm], where the instance runs, and start it again"}
+"""By kind of application: what makes an instance run it."""
+
 
 class Sessions:
     """The sessions of one engine."""
@@ -42,7 +45,7 @@ class Sessions:
         state.sessions[session_id] = state.open_sessions[session_id] = session
         shim = application.attributes.shim or Shim.HOST
         if shim not in state.shims:
-            text = f"No executor of this instance runs <{shim.name}> applications: its tasks wait"
+            text = f"No executor of this instance runs <{shim.name}> applications: its tasks wait{_CURES.get(shim, '')}"
             session.events.append(EventRecord(EventCode.NO_SHIM, text, now))
         if not resources.fits(state.capacity):
             text = f"No executor with <{resources}> fits this instance, which has <{state.capacity}>: its tasks wait"

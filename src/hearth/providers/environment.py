@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from flamepy.core.python_path import with_absolute_python_path
+from flamepy.core.types import Shim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["command_line", "expand", "process_environment"]
 
 _OUR_ADDRESS = ("FLUX_URI", "FLAME_ENDPOINT", "FLAME_CACHE_ENDPOINT", "FLAME_INSTANCE_ENDPOINT")
+_WASM_HOST = os.path.join(os.path.dirname(os.path.dirname(__file__)), "wasm", "__main__.py")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -56,7 +58,8 @@ def process_environment(
 
 
 def command_line(attributes: ApplicationAttributes, environment: Mapping[str, str]) -> list[str]:
-    """Command and arguments, expanded. Empty when the application has no command."""
+    """Command and arguments, expanded; for a component what runs it before them. Empty when there is no command."""
     if not attributes.command:
         return []
-    return [expand(text, environment) for text in (attributes.command, *(attributes.arguments or ()))]
+    host = [sys.executable, _WASM_HOST] if attributes.shim is Shim.WASM else []
+    return host + [expand(text, environment) for text in (attributes.command, *(attributes.arguments or ()))]

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from flamepy.core.types import Shim
 from hearth.engine.model import Resources
 from hearth.providers.adopted import AdoptedChild, open_output
 from hearth.providers.child import Child, ProcessSpec, could_not_start
 from hearth.providers.environment import command_line, process_environment
 from hearth.providers.output import OutputPipe, OutputTail
+from hearth.providers.shims import shims_here
 from hearth.providers.zygote import Zygote
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class _Process:
 class LocalProvider:
     """Starts, watches and ends processes, and keeps what they print in logs.
 
+    Raises OSError if HEARTH_SHIMS asks for what cannot run here.
+
     zygote, if there is one, is what Python programs are forked from; it is the provider's from now on.
     """
 
@@ -60,7 +62,7 @@ class LocalProvider:
         self, *, folder: Path, uri: str, capacity: Resources, logs: ExecutorLogs, zygote: ZygoteProcess | None = None
     ) -> None:
         self.capacity = capacity
-        self.shims = frozenset({Shim.HOST})
+        self.shims = shims_here(os.environ)
         self._folder = folder
         self._uri = uri
         self._logs = logs

@@ -39,7 +39,7 @@ def test_temporary_files_go_to_the_executor_s_own_folder(name: str) -> None:
     assert environment({name: "/tmp"})[name] == "/run/hearth/executors/executor-1"
 
 
-@pytest.mark.parametrize("name", ["HOME", "FLAME_CACHE_ENDPOINT", "FLAME_CA_FILE", "ANYTHING"])
+@pytest.mark.parametrize("name", ["HOME", "FLAME_CA_FILE", "ANYTHING"])
 def test_what_the_daemon_has_is_passed_on_and_what_it_has_not_is_not_invented(name: str) -> None:
     assert environment({name: "as it is"})[name] == "as it is"
     assert name not in environment({})
