@@ -8,8 +8,10 @@ rules forbid refuses the whole of it. Links are made last, when no file can be w
 from __future__ import annotations
 
 import functools
+import gzip
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["Bounds", "is_archive", "unpack"]
 
 _CHUNK_BYTES = 1 << 20
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, UnicodeDecodeError)
+_BROKEN = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, struct.error),
+    NotImplementedError,  # of zipfile: a way of packing that it does not know
+    ValueError,  # of zipfile: an offset before the file's beginning, a name that is no UTF-8
+)
 
 
 class Bounds(NamedTuple):
@@ -75,12 +81,15 @@ def unpack(file: IO[bytes], name: str, target: Path, bounds: Bounds = Bounds()) 
 
 def _tar_entries(file: IO[bytes]) -> Iterator[_Entry]:
     kinds = {tarfile.DIRTYPE: _Kind.FOLDER, tarfile.SYMTYPE: _Kind.LINK, tarfile.LNKTYPE: _Kind.HARD_LINK}
-    with tarfile.open(fileobj=file, mode="r:gz") as archive:
-        for member in archive:
-            kind = _Kind.FILE if member.isreg() else kinds.get(member.type, _Kind.OTHER)
-            is_executable = bool(member.mode & stat.S_IXUSR)
-            content = functools.partial(archive.extractfile, member)
-            yield _Entry(member.name, kind, is_executable, member.linkname, content)
+    with gzip.GzipFile(fileobj=file) as unzipped:
+        with tarfile.open(fileobj=unzipped, mode="r:") as archive:
+            for member in archive:
+                kind = _Kind.FILE if member.isreg() else kinds.get(member.type, _Kind.OTHER)
+                is_executable = bool(member.mode & stat.S_IXUSR)
+                content = functools.partial(archive.extractfile, member)
+                yield _Entry(member.name, kind, is_executable, member.linkname, content)
+        while unzipped.read(_CHUNK_BYTES):  # the checksum of it all stands behind the end that tar sees
+            pass
 
 
 def _zip_entries(file: IO[bytes]) -> Iterator[_Entry]:

@@ -53,7 +53,7 @@ def _key(request: Request, name: str, digest: str) -> str:
     parts = [_FORMAT, request.installer, name, digest]
     if request.installer == "python":  # what pip installs is for one interpreter, and its scripts name it
         parts += [request.python_version, sysconfig.get_platform(), sys.executable]
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
 
 
 def _build(request: Request, source: Source, cache: InstallCache, folder: Path) -> Installation:
