@@ -77,6 +77,7 @@ class Place:
             "PYTHONWARNINGS": "error",
             "HOME": str(self.home),
             "XDG_RUNTIME_DIR": str(self.folder),
+            "XDG_CACHE_HOME": str(self.home / ".cache"),
             **extra,
         }
 
