@@ -26,6 +26,7 @@ __all__ = [
     "Event",
     "FlameError",
     "FlameErrorCode",
+    "FlamePackage",
     "Message",
     "ResourceRequirement",
     "SessionAttributes",
@@ -257,6 +258,17 @@ class Task:
     def is_failed(self) -> bool:
         """Whether the service failed it."""
         return self.state == TaskState.FAILED
+
+
+_PACKAGE_EXCLUDES = (".venv", "__pycache__", ".gitignore", "*.pyc")
+
+
+@dataclass
+class FlamePackage:
+    """Where packages of programs are kept (a URL), and which files do not belong into one (patterns)."""
+
+    storage: str
+    excludes: list[str] = field(default_factory=lambda: list(_PACKAGE_EXCLUDES))
 
 
 _NAME_LETTERS = string.ascii_letters + string.digits
