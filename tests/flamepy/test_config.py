@@ -101,3 +101,29 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_path(tmp_path: Path, mon
         FlameContext()
     assert refusal.value.code is FlameErrorCode.INVALID_CONFIG
     assert str(path) in refusal.value.message
+
+
+def test_the_file_names_where_packages_are_kept_and_what_is_left_out(configured: Callable[[str], Path]) -> None:
+    configured(
+        "current-context: a\ncontexts:\n- name: a\n  package:\n"
+        "    storage: file:///packages\n    excludes: ['*.log', '.venv']\n"
+    )
+    context = FlameContext()
+    assert context.package is not None
+    assert context.package.storage == "file:///packages"
+    assert context.package.excludes == [".venv", "__pycache__", ".gitignore", "*.pyc", "*.log"]
+
+
+def test_excludes_count_without_a_storage_too(configured: Callable[[str], Path]) -> None:
+    configured("current-context: a\ncontexts:\n- name: a\n  package:\n    excludes: ['*.log']\n")
+    context = FlameContext()
+    assert context.package is None
+    assert context.package_excludes[-1] == "*.log"
+
+
+@pytest.mark.parametrize("package", ["[7]", "{storage: 7}", "{excludes: x}", "{excludes: [7]}"])
+def test_a_wrong_package_section_is_refused(configured: Callable[[str], Path], package: str) -> None:
+    configured(f"current-context: a\ncontexts:\n- name: a\n  package: {package}\n")
+    with pytest.raises(FlameError, match="package") as refused:
+        FlameContext()
+    assert refused.value.code is FlameErrorCode.INVALID_CONFIG
