@@ -134,6 +134,7 @@ def test_many_executors_share_one_installation(client: flamepy.Connection, serve
         ({"installer": "cobol"}, ["there is no installer 'cobol'; use python or binary"]),
         ({"installer": "binary", "url": None}, ["the installer binary needs a url"]),
         ({"url": "grpc://127.0.0.1:9090/x.tar.gz"}, ["the object cache is not here yet"]),
+        ({"url": "http://[::1/x.zip"}, ["http://[::1/x.zip is no url"]),
         ({"url": "file:///no/such/file.zip"}, ["file:///no/such/file.zip", "No such file"]),
         ({"environments": {"FLAME_PYTHON_VERSION": "--evil"}}, ["FLAME_PYTHON_VERSION is '--evil'"]),
     ],

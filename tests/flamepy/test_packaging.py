@@ -123,6 +123,7 @@ def test_a_url_has_the_key_behind_the_storage(host: str) -> None:
         ("file:///no/such/folder", "there is no such folder; make it first"),
         ("file://relative", "the path of the folder is not absolute"),
         ("grpc://127.0.0.1:9090", "the object cache is not here yet"),
+        ("http://[::1", "it is no url"),
         ("s3://bucket", "scheme 's3' is not served"),
         ("/just/a/path", "scheme '' is not served"),
     ],

@@ -23,7 +23,10 @@ _GOOD = (http.client.OK, http.client.CREATED, http.client.NO_CONTENT)
 
 def package_url(storage: str, key: str) -> str:
     """The url that a package gets. Raises FlameError INVALID_CONFIG for a storage of a kind that is not served."""
-    parts = urllib.parse.urlsplit(storage)
+    try:
+        parts = urllib.parse.urlsplit(storage)
+    except ValueError as error:
+        raise _invalid(storage, f"it is no url ({error})") from None
     scheme = parts.scheme.lower()
     if scheme in ("grpc", "grpcs"):
         raise _invalid(storage, "the object cache is not here yet")

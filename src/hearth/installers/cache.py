@@ -9,10 +9,12 @@ process; so whatever lies in `partial` without a lock was left by one that was k
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,9 +35,9 @@ _INSTALLATION = "installation.json"
 
 
 def default_cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/hearth``, or ``~/.cache/hearth``."""
+    """``$XDG_CACHE_HOME/hearth``, or ``~/.cache/hearth``; not absolute for a user without a home."""
     configured = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(configured) if os.path.isabs(configured) else Path.home() / ".cache") / "hearth"
+    return Path(configured if os.path.isabs(configured) else os.path.expanduser("~/.cache")) / "hearth"
 
 
 class InstallCache:
@@ -52,6 +54,8 @@ class InstallCache:
 
     def make_folders(self) -> None:
         """Raises OSError if they cannot be made."""
+        if not self.folder.is_absolute():
+            raise OSError(errno.ENOENT, "there is no home folder for the cache of installations; set XDG_CACHE_HOME")
         for folder in (self.folder, self.scratch, self.logs, self._entries, self._partial, self._locks, self._urls):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -78,9 +82,8 @@ class InstallCache:
         with self._locked(key):
             if (installation := self.read(key)) is not None:
                 return installation
-            partial = self._partial / key
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
+            # A name of its own: what a killed process had started may still be writing into that one's folder.
+            partial = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._partial))
             try:
                 built = build(partial)
                 (partial / _INSTALLATION).write_bytes(msgspec.json.encode(built))
@@ -123,24 +126,25 @@ class InstallCache:
         That is all but the 32 entries used last, and those not used for thirty days. What somebody holds stays.
         """
         for name in os.listdir(self._partial):
-            self._remove_unless_locked(name, self._partial)
+            self._remove_unless_locked(name.partition(".")[0], self._partial / name)
         oldest = time.time() - _KEEP_S
         for at, (last_used, name) in enumerate(sorted(self._last_uses(), reverse=True)):
             if at >= _KEEP_ENTRIES or last_used < oldest:
-                self._remove_unless_locked(name, self._entries)
+                self._remove_unless_locked(name, self._entries / name)
 
     def _last_uses(self) -> Iterator[tuple[float, str]]:
         for name in os.listdir(self._entries):
             with contextlib.suppress(FileNotFoundError):  # somebody else sweeps, too
                 yield (self._entries / name).stat().st_mtime, name
 
-    def _remove_unless_locked(self, key: str, where: Path) -> None:
+    def _remove_unless_locked(self, key: str, folder: Path) -> None:
         descriptor = self._open_lock(key)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if where == self._entries:  # first out of sight, so that a half removed one is never used
-                (where / key).rename(self._partial / key)
-            shutil.rmtree(self._partial / key, ignore_errors=True)
+            # First out of sight, so that nobody finds half of it.
+            gone = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._partial)) / "gone"
+            folder.rename(gone)
+            shutil.rmtree(gone.parent, ignore_errors=True)
         except (BlockingIOError, FileNotFoundError):
             pass
         finally:

@@ -56,7 +56,7 @@ def read_project(root: Path) -> Project | None:
     if (root / "pyproject.toml").is_file():
         return _from_pyproject(root)
     if (root / "setup.py").is_file():
-        return Project(None, None, {}, [], ["setuptools>=70.1"], "setup.py says how it is built")
+        return Project(None, None, {}, [], ["setuptools"], "setup.py says how it is built")
     if (root / "setup.cfg").is_file():
         return _from_setup_cfg(root / "setup.cfg")
     return None
@@ -73,7 +73,7 @@ def _from_pyproject(root: Path) -> Project:
             msgspec.convert(project.get("version"), str | None),
             msgspec.convert(project.get("scripts", {}), dict[str, str]),
             dependencies := msgspec.convert(project.get("dependencies", []), list[str]),
-            msgspec.convert(build.get("requires", ["setuptools>=70.1"]), list[str]),
+            msgspec.convert(build.get("requires", ["setuptools"]), list[str]),
             _why_build(root, told, project, build, dependencies),
         )
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -126,7 +126,7 @@ def _from_setup_cfg(path: Path) -> Project:
         why = "options.package_dir says how it is put together"
     name = told.get("metadata", "name", fallback=None)
     version = told.get("metadata", "version", fallback=None)
-    return Project(name, version, scripts, dependencies, ["setuptools>=70.1"], why)
+    return Project(name, version, scripts, dependencies, ["setuptools"], why)
 
 
 def is_met_here(requirement: str) -> bool:

@@ -126,9 +126,17 @@ def _command(project: Project, deps: Path, version: str, uv: str | None) -> list
         raise InstallFailed(
             f"FLAME_PYTHON_VERSION is {version}, and there is neither uv nor python{version} on PATH; install one"
         )
-    if version == OWN_VERSION and all(map(is_met_here, project.build_requires)):
+    if version == OWN_VERSION and _can_build_here(project):
         command.append("--no-build-isolation")  # nothing has to be fetched for the build
     return [*command, "--target", str(deps), "."]
+
+
+def _can_build_here(project: Project) -> bool:
+    """Whether this interpreter has all that the build requires. An older setuptools takes wheel without saying so."""
+    requires = project.build_requires
+    if any(requirement.lower().startswith("setuptools") for requirement in requires):
+        requires = [*requires, "setuptools>=70.1"]
+    return all(map(is_met_here, requires))
 
 
 def _run(command: list[str], root: Path, log: Path, environment: Mapping[str, str]) -> None:

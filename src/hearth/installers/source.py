@@ -61,7 +61,7 @@ def open_source(url: str, scratch: Path, remembered: Remembered | None = None) -
     at hand; then it is not fetched again when the server says that it has not changed, or cannot be reached.
     Raises InstallFailed if there is nothing to be had.
     """
-    scheme = urllib.parse.urlsplit(url).scheme.lower()
+    scheme = _split(url).scheme.lower()
     if scheme == "file":
         with _open_file(url) as source:
             yield source
@@ -76,7 +76,14 @@ def open_source(url: str, scratch: Path, remembered: Remembered | None = None) -
 
 def name_of(url: str) -> str:
     """The last part of the url's path."""
-    return posixpath.basename(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+    return posixpath.basename(urllib.parse.unquote(_split(url).path))
+
+
+def _split(url: str) -> urllib.parse.SplitResult:
+    try:
+        return urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise InstallFailed(f"{url} is no url: {error}") from None
 
 
 # -- files
@@ -84,7 +91,7 @@ def name_of(url: str) -> str:
 
 def file_path(url: str) -> str:
     """The path that a ``file://`` url names. Raises InstallFailed if it is not absolute, or another machine's."""
-    parts = urllib.parse.urlsplit(url)
+    parts = _split(url)
     path = urllib.parse.unquote(parts.path)
     is_here = parts.scheme.lower() == "file" and parts.netloc in ("", "localhost")
     if not is_here or not path.startswith("/") or "\0" in path:

@@ -94,23 +94,23 @@ InstallCache(Path(sys.argv[1])).get_or_build("k", build)
 
 
 def test_what_a_killed_process_left_half_done_is_removed_but_not_while_it_works(cache: InstallCache) -> None:
-    half = cache.folder / "partial/k/half"
+    partial = cache.folder / "partial"
     command = [sys.executable, "-c", BUILD_AND_HANG, str(cache.folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(SOURCE)}) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"building\n"
         cache.sweep()
-        assert half.exists()
+        assert len(list(partial.glob("k.*/half"))) == 1
         process.send_signal(signal.SIGKILL)
-    assert half.exists()
+    assert len(list(partial.glob("k.*/half"))) == 1
     cache.sweep()
-    assert not half.exists()
+    assert not list(partial.iterdir())
     assert cache.read("k") is None
 
 
 def test_what_was_left_half_done_is_not_taken_for_a_beginning(cache: InstallCache) -> None:
-    (cache.folder / "partial/k").mkdir()
-    (cache.folder / "partial/k/half").touch()
+    (cache.folder / "partial/k.killed").mkdir()
+    (cache.folder / "partial/k.killed/half").touch()
     put(cache, "k")
     assert sorted(os.listdir(cache.folder / "entries/k")) == ["file", "installation.json"]
 
@@ -169,5 +169,8 @@ def test_the_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert default_cache_folder() == tmp_path / ".cache/hearth"
+    monkeypatch.setenv("HOME", "no folder")
+    with pytest.raises(OSError, match="set XDG_CACHE_HOME"):
+        InstallCache(default_cache_folder()).make_folders()
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
     assert str(default_cache_folder()) == "/elsewhere/hearth"

@@ -49,6 +49,7 @@ def test_a_file_is_read_where_it_is(tmp_path: Path) -> None:
         ("http://127.0.0.1:1/a.zip", "refused"),
         ("http://127.0.0.1:port/a.zip", "cannot be fetched"),
         ("http://", "cannot be fetched"),
+        ("http://[::1/a.zip", "is no url"),
     ],
 )
 def test_what_cannot_be_had_is_told_with_the_url_and_the_reason(url: str, text: str, tmp_path: Path) -> None:
