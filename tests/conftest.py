@@ -78,6 +78,7 @@ class Place:
             "HOME": str(self.home),
             "XDG_RUNTIME_DIR": str(self.folder),
             "FLAME_RECONNECT_TIMEOUT": "0",  # what is gone is gone, unless a test says otherwise
+            "XDG_CACHE_HOME": str(self.home / ".cache"),
             **extra,
         }
 

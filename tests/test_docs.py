@@ -85,6 +85,13 @@ def test_the_service_of_the_readme_answers_its_client(tmp_path: Path) -> None:
     assert output_of(client, tmp_path) == "b'7'\n"
 
 
+def test_the_script_of_the_page_on_applications_prints_what_it_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "applications.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M)
+    expected = program.split("# ")[1].splitlines()[0]
+    assert output_of(program, tmp_path) == f"{expected}\n"
+
+
 def test_the_readme_is_short_enough_to_be_read() -> None:
     assert README.count("\n") <= 150
 

@@ -15,8 +15,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from flamepy.core.patience import reconnect_timeout
-from flamepy.core.types import ApplicationAttributes, Shim
 from hearth import __version__
+from hearth.apps.builtin import builtin_applications
 from hearth.broker.access import Access
 from hearth.broker.attribute_table import CONSTANT, PLAIN
 from hearth.broker.attributes import Attributes, AttributeService
@@ -184,13 +184,8 @@ class Instance:
         return time.monotonic() - self._started
 
     def _register_builtin_applications(self) -> None:
-        flmping = ApplicationAttributes(
-            shim=Shim.HOST,
-            description="Answers at once, or after the asked time",
-            command=sys.executable,
-            arguments=["-m", "hearth.apps.flmping"],
-        )
-        self.engine.applications.register("flmping", flmping, time.time())
+        for name, attributes in builtin_applications().items():
+            self.engine.applications.register(name, attributes, time.time())
 
     @property
     def has_unfinished(self) -> bool:

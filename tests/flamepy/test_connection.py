@@ -132,7 +132,7 @@ def test_a_mapping_does_for_attributes(client: flamepy.Connection) -> None:
 def test_applications_are_listed_by_name_with_the_built_in_ones(own_client: flamepy.Connection) -> None:
     own_client.register_application("a-first", {})
     listed = own_client.list_applications()
-    assert [application.name for application in listed] == ["a-first", "actor", "flmping"]
+    assert [application.name for application in listed] == ["a-first", "actor", "flmexec", "flmping", "flmrun"]
     assert {application.state for application in listed} == {ApplicationState.ENABLED}
 
 

@@ -122,7 +122,7 @@ print([s.application for s in flamepy.list_sessions()])
 def test_every_helper_works_on_the_embedded_instance(place: Place) -> None:
     program = """
 import flamepy
-assert [a.name for a in flamepy.list_applications()] == ["flmping"]
+assert [a.name for a in flamepy.list_applications()] == ["flmexec", "flmping", "flmrun"]
 flamepy.register_application("mine", {"command": "true"})
 assert flamepy.get_application("mine").command == "true"
 flamepy.unregister_application("mine")

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from hearth.cli.address import json_option, open_connection, uri_option
-from hearth.cli.output import Column, print_json_list, print_table, state_name, time_text
+from hearth.cli.app_text import application_lines, print_lines
+from hearth.cli.deploy import deploy
+from hearth.cli.output import Column, print_json, print_json_list, print_table, state_name, time_text
 
 if TYPE_CHECKING:
+    from typing import IO
+
     from flamepy.core.types import Application
 
 __all__ = ["app"]
@@ -35,6 +39,65 @@ def list_(uri: str | None, as_json: bool) -> None:
         print_json_list(map(_json_of, applications))
     else:
         print_table(_COLUMNS, map(_row_of, applications))
+
+
+@app.command(epilog="Example: hearth app view flmexec")
+@click.argument("name")
+@uri_option
+@json_option
+def view(name: str, uri: str | None, as_json: bool) -> None:
+    """Everything that an application was registered with."""
+    with open_connection(uri) as connection:
+        application = connection.get_application(name)
+    if application is None:
+        raise click.ClickException(f"application {name!r} not found; list them with: hearth app list")
+    if as_json:
+        print_json(_json_of(application))
+    else:
+        print_lines(application_lines(name, application))
+
+
+@app.command(epilog="Example: hearth app register --file census.yaml")
+@click.option("-f", "--file", type=click.File(encoding="utf-8"), required=True, help="YAML; - for stdin.")
+@uri_option
+@json_option
+def register(file: IO[str], uri: str | None, as_json: bool) -> None:
+    """Register the applications of a YAML file, each a document with metadata.name and spec.
+
+    All of it is read before the first one is registered. They are registered in their order, until one is refused.
+    """
+    from hearth.cli.app_file import ApplicationFileError, read_applications  # YAML takes a while to load
+
+    try:
+        applications = read_applications(file.read(), file.name)
+    except ApplicationFileError as error:
+        raise click.ClickException(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{file.name} is no UTF-8 text: {error}") from error
+    with open_connection(uri) as connection:
+        for name, attributes in applications:
+            connection.register_application(name, attributes)
+            if not as_json:
+                click.echo(f"Application {name} was registered.")
+    if as_json:
+        print_json_list({"name": name} for name, _ in applications)
+
+
+@app.command(epilog="Example: hearth app unregister census")
+@click.argument("name")
+@uri_option
+@json_option
+def unregister(name: str, uri: str | None, as_json: bool) -> None:
+    """Remove an application and its closed sessions; open ones forbid it."""
+    with open_connection(uri) as connection:
+        connection.unregister_application(name)
+    if as_json:
+        print_json({"name": name})
+    else:
+        click.echo(f"Application {name} was unregistered.")
+
+
+app.add_command(deploy)
 
 
 def _json_of(application: Application) -> dict[str, object]:

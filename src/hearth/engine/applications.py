@@ -14,7 +14,7 @@ from hearth.engine.model import Application
 if TYPE_CHECKING:
     from hearth.engine.state import State
 
-__all__ = ["Applications"]
+__all__ = ["Applications", "check_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 
@@ -31,7 +31,7 @@ class Applications:
 
     def register(self, name: str, attributes: ApplicationAttributes, now: float) -> None:
         """Raises FlameError INVALID_ARGUMENT for a name or attribute out of bounds, ALREADY_EXISTS."""
-        _check_name(name)
+        check_name(name)
         _check_attributes(name, attributes)
         if name in self._applications:
             raise FlameError(
@@ -68,7 +68,8 @@ def _refuse(text: str) -> FlameError:
     return FlameError(FlameErrorCode.INVALID_ARGUMENT, text)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises FlameError INVALID_ARGUMENT for what cannot be the name of an application."""
     if not _NAME.fullmatch(name) or ".." in name:
         raise _refuse(
             f"application name {name[:300]!r} is not allowed: 1 to 253 of A-Z a-z 0-9 . _ -,"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Executors"]
 
+_INSTALLATION_FAILED = 10
 _SHIM_FAILED = 11
 _ENTER_FAILED = 12
 _UNKNOWN = 19
@@ -40,7 +41,13 @@ class Executors:
         state.executors[executor.id] = session.executors[executor.id] = executor
         state.free = state.free.minus(session.resources)
         state.actions.append(LaunchExecutor(executor))
-        state.call_at(now + state.limits.attach_s, functools.partial(self._check_attached, executor))
+
+    def started(self, executor_id: str, now: float) -> None:
+        """Its process runs. Until then its application may have been installed, for as long as that takes."""
+        executor = self._state.executors.get(executor_id)
+        if executor is not None:
+            check = functools.partial(self._check_attached, executor)
+            self._state.call_at(now + self._state.limits.attach_s, check)
 
     # -- what executors say
 
@@ -109,8 +116,11 @@ class Executors:
         executor.failure = (_ENTER_FAILED, f"on_session_enter failed: {failure}")
         self.dismiss(executor, now)
 
-    def exited(self, executor_id: str, how: str, now: float) -> None:
-        """Its process has ended, or could not be started; how says it with the last lines of stderr."""
+    def exited(self, executor_id: str, how: str, now: float, return_code: int | None = None) -> None:
+        """Its process has ended, or could not be started; how says it with the last lines of stderr.
+
+        return_code: 10 if there never was a process since the application could not be installed; how says why.
+        """
         state = self._state
         executor = state.executors.pop(executor_id, None)
         if executor is None:
@@ -125,6 +135,8 @@ class Executors:
             self._tasks.abandon(executor, f"executor {executor.id} {how}", now)
         elif executor.failure is not None:
             self._bind_failed(executor, *executor.failure, now)
+        elif was is ExecutorState.VOID and return_code == _INSTALLATION_FAILED:
+            self._bind_failed(executor, return_code, f"application installation failed: {how}", now)
         elif was in (ExecutorState.VOID, ExecutorState.BINDING):
             self._bind_failed(executor, _SHIM_FAILED, f"shim creation failed: the process {how}", now)
         elif was is ExecutorState.BOUND and not executor.completed:

@@ -33,7 +33,7 @@ class Limits:
     delay_release_s: float = 60.0
     """How long an idle executor is kept when its application does not say."""
     attach_s: float = 60.0
-    """How long a process may take from its launch until it calls `flamepy.run`; heavy imports take a while."""
+    """How long a process may take from its start until it calls `flamepy.run`; heavy imports take a while."""
     leave_s: float = 10.0
     """How long a dismissed executor may take to leave its session."""
     bind_attempts: int = 5

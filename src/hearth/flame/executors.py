@@ -41,6 +41,7 @@ class Executors:
         self._provider = provider
         self._attached: dict[str, Packet] = {}
         """By executor: the request whose responses are its orders."""
+        provider.on_start = self._started
         provider.on_exit = self._exited
         service.serve("executor.attach", JsonPayload(protocol.AttachExecutor), self._attach)
         service.serve("executor.report", MsgpackPayload(protocol.CompletionBatch), self._report)
@@ -88,9 +89,13 @@ class Executors:
                 self._provider.stop(executor_id, _LOST_GRACE_S)
         return LATER
 
-    def _exited(self, executor_id: str, how: str) -> None:
+    def _started(self, executor_id: str) -> None:
+        self._engine.executors.started(executor_id, self._service.now())
+        self._service.something_happened()
+
+    def _exited(self, executor_id: str, how: str, return_code: int | None = None) -> None:
         self._attached.pop(executor_id, None)
-        self._engine.executors.exited(executor_id, how, self._service.now())
+        self._engine.executors.exited(executor_id, how, self._service.now(), return_code)
         self._service.something_happened()
 
     def _list(self, request: Packet, nothing: None) -> protocol.ExecutorList:

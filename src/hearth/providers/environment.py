@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flamepy.core.types import ApplicationAttributes
+    from hearth.installers.installation import Installation
 
 __all__ = ["command_line", "expand", "process_environment"]
 
@@ -36,11 +37,13 @@ def process_environment(
     executor_id: str,
     uri: str,
     temporary: Path,
+    installation: Installation | None = None,
 ) -> dict[str, str]:
     """What the process finds: the daemon's own environment, the application's, and where the instance is.
 
-    The daemon's interpreter comes first on PATH, so that ``python3`` has this very flamepy. Unless somebody has
-    said otherwise, what Python programs print is not held back in a buffer, which would be lost when they are killed.
+    The daemon's interpreter comes first on PATH, so that ``python3`` has this very flamepy, unless what is
+    installed brings one of its own. Unless somebody has said otherwise, what Python programs print is not held back in
+    a buffer, which would be lost when they are killed.
     """
     environment = with_absolute_python_path(inherited)
     environment.update({name: expand(value, inherited) for name, value in (attributes.environments or {}).items()})
@@ -51,6 +54,8 @@ def process_environment(
     path = environment.get("PATH", os.defpath)
     if path.split(os.pathsep)[0] != own:
         environment["PATH"] = f"{own}{os.pathsep}{path}"
+    if installation is not None:
+        installation.apply(environment)
     for name in ("TMPDIR", "TEMP", "TMP"):
         environment[name] = str(temporary)
     environment.update(dict.fromkeys(_OUR_ADDRESS, uri), FLAME_EXECUTOR_ID=executor_id)

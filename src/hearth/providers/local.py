@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING
 import psutil
 
 from hearth.engine.model import Resources
+from hearth.installers.cache import InstallCache, default_cache_folder
 from hearth.providers.adopted import AdoptedChild, open_output
+from hearth.providers.base import INSTALLATION_FAILED
 from hearth.providers.child import Child, ProcessSpec, could_not_start
 from hearth.providers.environment import command_line, process_environment
 from hearth.providers.output import OutputPipe, OutputTail
+from hearth.providers.preparation import Preparations
 from hearth.providers.shims import shims_here
 from hearth.providers.zygote import Zygote
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hearth.providers.base import ExitListener, Launch
+    from hearth.installers.installation import Installation
+    from hearth.providers.base import ExitListener, Launch, StartListener
     from hearth.providers.logs import ExecutorLog, ExecutorLogs
     from hearth.zygote.process import ZygoteProcess
 
@@ -67,8 +71,11 @@ class LocalProvider:
         self._uri = uri
         self._logs = logs
         self._zygote = None if zygote is None else Zygote(zygote)
+        self.on_start: StartListener = _nobody_waits
         self.on_exit: ExitListener = _nobody
         self._loop = asyncio.get_running_loop()
+        cache = InstallCache(default_cache_folder())
+        self._preparations = Preparations(cache, self._launch_prepared, self._refuse)
         self._processes: dict[str, _Process] = {}
         self._all_gone = asyncio.Event()
         self.left_behind = _names_in(folder)
@@ -80,20 +87,33 @@ class LocalProvider:
         return None if process is None else process.child.pid
 
     def launch(self, launch: Launch) -> None:
-        """Start the application's command in a fresh folder, or in its working directory."""
+        """Start the application's command, once it is installed, in a fresh folder or in its working directory."""
+        self._preparations.begin(launch)
+
+    def _refuse(self, launch: Launch, why: str) -> None:
+        self.on_exit(launch.executor_id, why, INSTALLATION_FAILED)
+
+    def _launch_prepared(self, launch: Launch, installation: Installation | None) -> None:
         folder = self._folder / launch.executor_id
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # guests may be let into the one above
             folder.mkdir()
-            self._processes[launch.executor_id] = self._start(launch, folder)
+            self._processes[launch.executor_id] = self._start(launch, folder, installation)
+            self._loop.call_soon(self.on_start, launch.executor_id)
         except OSError as error:
+            self._preparations.release(launch.executor_id)
             shutil.rmtree(folder, ignore_errors=True)
             # Not from within launch: the engine is in the middle of a step.
             self._loop.call_soon(self.on_exit, launch.executor_id, could_not_start(error))
 
-    def _start(self, launch: Launch, folder: Path) -> _Process:
+    def _start(self, launch: Launch, folder: Path, installation: Installation | None) -> _Process:
         environment = process_environment(
-            os.environ, launch.attributes, executor_id=launch.executor_id, uri=self._uri, temporary=folder
+            os.environ,
+            launch.attributes,
+            executor_id=launch.executor_id,
+            uri=self._uri,
+            temporary=folder,
+            installation=installation,
         )
         command = command_line(launch.attributes, environment)
         if not command:
@@ -124,6 +144,7 @@ class LocalProvider:
         self._logs.close(process.log)
         lines = process.log.stderr.last_lines(_TOLD_LINES)
         shutil.rmtree(process.folder, ignore_errors=True)
+        self._preparations.release(executor_id)
         if not self._processes:
             self._all_gone.set()
         self.on_exit(executor_id, how + ("; the last lines of stderr:\n" + "\n".join(lines) if lines else ""))
@@ -139,14 +160,18 @@ class LocalProvider:
         if grace_s > 0:
             self._loop.call_later(grace_s, self.stop, executor_id)
             return
+        if self._preparations.cancel(executor_id):
+            self._loop.call_soon(self.on_exit, executor_id, "was stopped before it was started")
+            return
         process = self._processes.get(executor_id)
         if process is not None:
             process.child.kill()
 
     async def close(self) -> None:
         """Kill all and wait until they are gone."""
-        for executor_id in list(self._processes):
+        for executor_id in [*self._preparations.waiting, *self._processes]:
             self.stop(executor_id)
+        await self._preparations.wait_until_ended()
         self._all_gone.clear()
         try:
             if self._processes:
@@ -174,6 +199,10 @@ def _tail_of(pid: int, descriptor: int) -> OutputTail:
         return OutputTail(reading)
 
 
-def _nobody(executor_id: str, how: str) -> None:
+def _nobody_waits(executor_id: str) -> None:
+    """The start listener until somebody listens."""
+
+
+def _nobody(executor_id: str, how: str, return_code: int | None = None) -> None:
     """The exit listener until somebody listens."""
     log.error("executor %s %s, and nobody listens", executor_id, how)

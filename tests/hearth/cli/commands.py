@@ -27,7 +27,7 @@ _DEADLINE_S = 50.0
 def environment(folder: Path, **variables: str) -> dict[str, str]:
     """Ours, but with nothing that names an instance, and with home and runtime folder in the given one."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("FLAME_", "FLUX_"))}
-    for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
         ours.pop(name, None)
     ours.update(HOME=str(folder), XDG_RUNTIME_DIR=str(folder), FLUX_LOCAL_CONNECTOR_RETRY_COUNT="0")
     return ours | variables

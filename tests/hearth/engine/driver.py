@@ -47,8 +47,11 @@ def room(cpu: int) -> Resources:
 class Habits:
     """How an executor's process behaves. None as a time: it never does that."""
 
+    install_s: float | None = 0.0
+    """From its launch until there is a process, or until that has failed."""
+    install_failure: str | None = None
     start_s: float | None = 0.1
-    """From its launch until it calls in."""
+    """From then on until it calls in."""
     refused: str | None = None
     """It cannot be started at all, because of this."""
     enter_s: float | None = 0.01
@@ -223,8 +226,19 @@ class World:
         if habits.refused is not None:
             refused = habits.refused
             self.at(0.0, lambda: self.die(executor_id, f"could not be started: {refused}"))
-        elif habits.start_s is not None:
-            self.at(habits.start_s, lambda: self.attach(process))
+        elif habits.install_failure is not None:
+            why = habits.install_failure
+            self.at(habits.install_s or 0.0, lambda: self.die(executor_id, why, 10))
+        elif habits.install_s:
+            self.at(habits.install_s, lambda: self._start(process))
+        elif habits.install_s is not None:
+            self._start(process)
+
+    def _start(self, process: Process) -> None:
+        if process.is_alive:
+            self.engine.executors.started(process.id, self.now)
+            if process.habits.start_s is not None:
+                self.at(process.habits.start_s, lambda: self.attach(process))
 
     def attach(self, process: Process) -> None:
         if process.is_alive:
@@ -268,13 +282,13 @@ class World:
         if process.is_alive and executor is not None:
             self.engine.executors.report(executor, batch, self.now)
 
-    def die(self, executor_id: str, how: str = "was killed by SIGKILL") -> None:
+    def die(self, executor_id: str, how: str = "was killed by SIGKILL", return_code: int | None = None) -> None:
         """The process ends, and the provider notices; somebody has to settle."""
         process = self.processes[executor_id]
         if process.is_alive:
             process.is_alive = False
             process.waiting.clear()
-            self.engine.executors.exited(executor_id, how, self.now)
+            self.engine.executors.exited(executor_id, how, self.now, return_code)
 
     def kill(self, executor_id: str) -> None:
         """Somebody kills the process."""

@@ -223,3 +223,56 @@ def test_a_session_may_be_closed_while_its_executor_is_on_its_way() -> None:
         world.run(30.0)
         assert not world.alive
         assert world.engine.state.free == world.engine.state.capacity
+
+
+def test_a_failed_installation_is_a_failed_bind_with_its_own_code() -> None:
+    world = World(cpus=1, habits=Habits(install_s=3.0, install_failure="no route to the package"))
+    session = world.session()
+    stream = world.stream()
+    world.submit(stream=stream)
+    world.run_until(world.is_done)
+    assert [event.code for event in session.events] == [1001] * 5 + [1002]
+    process_id = world.launches[0][1]
+    assert session.events[0].message == (
+        f"Executor {process_id} on node localhost failed to bind session with return_code 10:"
+        " application installation failed: no route to the package"
+    )
+    assert "application installation failed: no route to the package" in (stream.results[1][2] or "")
+
+
+def test_the_time_to_attach_begins_when_the_process_starts_not_with_a_long_installation() -> None:
+    world = World(cpus=1, limits=Limits(attach_s=60.0))
+    world.next_habits.append(Habits(install_s=400.0, start_s=59.0))
+    session = world.session()
+    world.submit()
+    world.run_until(world.is_done)
+    assert (session.succeed, session.events, world.kills, len(world.launches)) == (1, [], [], 1)
+
+
+def test_a_process_that_does_not_attach_after_a_long_installation_is_killed_in_time() -> None:
+    world = World(cpus=1, limits=Limits(attach_s=60.0))
+    world.next_habits.append(Habits(install_s=400.0, start_s=None))
+    session = world.session()
+    start = world.now
+    world.submit()
+    world.run_until(world.is_done)
+    assert world.kills == [(start + 460.0, world.launches[0][1])]
+    assert "did not call flamepy.run within 60 s" in session.events[0].message
+
+
+def test_a_session_closed_while_its_application_is_installed_kills_the_installation_and_blames_nobody() -> None:
+    world = World(habits=Habits(install_s=600.0))
+    session = world.session()
+    world.submit()
+    world.run(1.0)
+    world.close()
+    world.run(1.0)
+    assert not world.alive
+    assert not session.events
+    assert world.engine.state.free == world.engine.state.capacity
+
+
+def test_word_of_the_start_of_an_executor_that_is_gone_changes_nothing() -> None:
+    world = World()
+    world.engine.executors.started("ghost", world.now)
+    assert world.engine.next_deadline is None

@@ -90,6 +90,8 @@ class Hour:
         chance = self.chance
         fault = chance.random()
         return Habits(
+            install_s=chance.choice([0.0, 0.0, 0.0, chance.uniform(0.0, 20.0)]),
+            install_failure="no" if 0.25 < fault < 0.27 else None,
             start_s=None if fault < 0.03 else chance.uniform(0.0, 0.5),
             refused="no" if 0.03 < fault < 0.06 else None,
             enter_s=None if 0.06 < fault < 0.08 else chance.uniform(0.0, 0.1),

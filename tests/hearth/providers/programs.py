@@ -53,7 +53,10 @@ class Executors:
             folder=folder / "executors", uri="local:///nowhere", capacity=ROOM, logs=self.logs, zygote=self.zygote
         )
         self._ends: dict[str, asyncio.Future[str]] = {}
-        self.provider.on_exit = lambda executor_id, how: self._ends[executor_id].set_result(how)
+        self.provider.on_exit = self._exited
+
+    def _exited(self, executor_id: str, how: str, return_code: int | None = None) -> None:
+        self._ends[executor_id].set_result(how)
 
     def launch(self, attributes: ApplicationAttributes, executor_id: str = "executor") -> None:
         self._ends[executor_id] = asyncio.get_running_loop().create_future()
