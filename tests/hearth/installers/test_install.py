@@ -8,12 +8,14 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from hearth.installers.failure import InstallFailed
 from hearth.installers.install import install
-from hearth.installers.installation import Request
+from hearth.installers.installation import Request, Result
 from hearth.installers.python import OWN_VERSION, find_uv, install_python
+from tests.conftest import SOURCE
 from tests.hearth.installers.packages import PLAIN, built_project, tar_of, zip_of
 
 if TYPE_CHECKING:
@@ -168,6 +170,35 @@ def test_the_same_content_is_installed_once_whoever_has_it_and_wherever_it_comes
     assert install(request_for(tmp_path / "b/p.tgz", tar_of(PLAIN), application="other"), cache) == first
     assert install(Request("python", f"{server.url}/p.tgz", OWN_VERSION, "third"), cache) == first
     assert os.listdir(cache.folder / "entries") == [first[0]]
+
+
+def test_two_processes_that_install_the_same_at_the_same_time_build_it_once(
+    cache: InstallCache, tmp_path: Path
+) -> None:
+    """As two instances of one user do."""
+    files = built_project(tmp_path)
+    note = f"    open({str(tmp_path / 'builds')!r}, 'a').write('built ')\n    name ="
+    files["backend.py"] = files["backend.py"].replace(b"    name =", note.encode())
+    data = msgspec.json.encode(request_for(tmp_path / "p.tgz", tar_of(files)))
+    command = [sys.executable, "-m", "hearth.installers", str(cache.folder)]
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    processes = [
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=cache.folder)
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(data)
+        process.stdin.close()
+    results = []
+    for process in processes:
+        with process:
+            assert process.stdout is not None
+            results.append(msgspec.json.decode(process.stdout.read(), type=Result))
+    assert results[0].installation is not None, results[0].failure
+    assert results == [results[0]] * 3
+    assert (tmp_path / "builds").read_text() == "built "
+    assert len(os.listdir(cache.folder / "entries")) == 1
 
 
 def test_changed_content_under_the_same_url_is_installed_anew(cache: InstallCache, tmp_path: Path) -> None:
