@@ -13,6 +13,7 @@ import msgspec
 
 from flamepy.core.convert import event_of, task_of, time_of
 from flamepy.core.errors import error_of, lost_error
+from flamepy.core.mapping import map_inputs
 from flamepy.core.types import Event, FlameError, FlameErrorCode, SessionState, Task, TaskState
 from flamepy.protocol import MAX_DATA_BYTES, ListTasks, SessionInfo, SubmitBatch, Submitted, TaskInfo, TaskList, TaskRef
 from flux.constants import FLUX_MATCHTAG_NONE
@@ -78,6 +79,8 @@ class Session:
         """
         self._link.check_may_wait("invoke")
         return self._stream.invoke(_check_input(input_data))
+
+    map = map_inputs
 
     def create_task(self, input_data: bytes) -> Task:
         """Create a task; returns when the instance holds it, PENDING. Follow it with watch_task or get_task."""
