@@ -9,10 +9,13 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from flamepy.core.address import check_address
 from flamepy.core.config import FlameClientTls, FlameContext
 from flamepy.core.convert import application_of
 from flamepy.core.embedded import Embedded
+from flamepy.core.errors import connect_error
 from flamepy.core.link import Link
+from flamepy.core.requests import creation_of, opening_of, registration_of
 from flamepy.core.results import ResultStream
 from flamepy.core.session import Session, TaskIterator, TaskWatcher
 from flamepy.core.types import (
@@ -22,19 +25,14 @@ from flamepy.core.types import (
     FlameErrorCode,
     ResourceRequirement,
     SessionAttributes,
-    short_name,
 )
 from flamepy.protocol import (
-    MAX_COMMON_DATA_BYTES,
     ApplicationInfo,
     ApplicationList,
-    CreateSession,
     Name,
-    RegisterApplication,
     SessionInfo,
     SessionList,
     SessionRef,
-    SessionSpec,
 )
 
 if TYPE_CHECKING:
@@ -79,8 +77,7 @@ class Connection:
         Raises FlameError ALREADY_EXISTS, INVALID_ARGUMENT for a name or attribute out of bounds, and
         TypeError for a mapping with an unknown key.
         """
-        attributes = app_attrs if isinstance(app_attrs, ApplicationAttributes) else ApplicationAttributes(**app_attrs)
-        self.link.ask("flame.application.register", RegisterApplication(name, attributes), _NOTHING)
+        self.link.ask("flame.application.register", registration_of(name, app_attrs), _NOTHING)
 
     def unregister_application(self, name: str) -> None:
         """Remove an application and its closed sessions. Raises FlameError NOT_FOUND, INVALID_STATE while in use."""
@@ -109,17 +106,14 @@ class Connection:
         Raises FlameError NOT_FOUND for an unknown application, ALREADY_EXISTS for an id in use,
         INVALID_ARGUMENT for anything out of bounds.
         """
-        session_id = attrs.id if attrs.id is not None else short_name(attrs.application)
-        request = CreateSession(session_id, _spec_of(attrs))
-        return self._session(self.link.ask("flame.session.create", request, SessionInfo))
+        return self._session(self.link.ask("flame.session.create", creation_of(attrs), SessionInfo))
 
     def open_session(self, session_id: str, spec: SessionAttributes | None = None) -> Session:
         """The open session of that id; with a spec it is made if there is none.
 
         Raises FlameError NOT_FOUND; INVALID_ARGUMENT if it is closed or was made with another spec.
         """
-        request = CreateSession(session_id, None if spec is None else _spec_of(spec))
-        return self._session(self.link.ask("flame.session.open", request, SessionInfo))
+        return self._session(self.link.ask("flame.session.open", opening_of(session_id, spec), SessionInfo))
 
     def get_session(self, session_id: str) -> Session:
         """The session as it is now, open or closed. Raises FlameError NOT_FOUND."""
@@ -151,58 +145,17 @@ class Connection:
         self.link.close()
 
 
-def _spec_of(attrs: SessionAttributes) -> SessionSpec:
-    if attrs.common_data is not None and not isinstance(attrs.common_data, bytes):
-        raise FlameError(
-            FlameErrorCode.INVALID_ARGUMENT, f"common_data must be bytes, got {type(attrs.common_data).__name__}"
-        )
-    if len(attrs.common_data or b"") > MAX_COMMON_DATA_BYTES:
-        raise FlameError(
-            FlameErrorCode.INVALID_ARGUMENT,
-            f"common_data has {len(attrs.common_data or b'')} bytes, at most {MAX_COMMON_DATA_BYTES} travel",
-        )
-    return SessionSpec(
-        application=attrs.application,
-        common_data=attrs.common_data,
-        min_instances=attrs.min_instances,
-        max_instances=attrs.max_instances,
-        batch_size=attrs.batch_size,
-        resreq=attrs.resreq,
-        priority=attrs.priority,
-        timeout_s=attrs.timeout,
-        max_retries=attrs.max_retries,
-    )
-
-
 def connect(addr: str, tls_config: FlameClientTls | None = None) -> Connection:
     """Connect to the instance at an address such as ``local:///run/user/1000/hearth/local-0``.
 
     Raises FlameError INVALID_CONFIG if the address is empty or malformed, nobody answers there, or the
     instance is another user's.
     """
-    if not addr:
-        raise FlameError(FlameErrorCode.INVALID_CONFIG, "address cannot be empty")
-    scheme, separator, _ = addr.partition("://")
-    if not separator or scheme != "local":
-        raise FlameError(
-            FlameErrorCode.INVALID_CONFIG,
-            f"address {addr!r}: scheme {scheme if separator else ''!r} is not served, use local://PATH"
-            " as `hearth up` prints it",
-        )
-    if tls_config is not None:
-        raise FlameError(FlameErrorCode.INVALID_CONFIG, f"address {addr!r}: a local socket takes no TLS")
+    check_address(addr, tls_config)
     try:
         return Connection(addr, Link(addr))
-    except PermissionError as error:
-        raise FlameError(
-            FlameErrorCode.INVALID_CONFIG,
-            f"the instance at {addr} is somebody else's ({error.strerror}); start one of your own: hearth up",
-        ) from error
     except OSError as error:
-        raise FlameError(
-            FlameErrorCode.INVALID_CONFIG,
-            f"no instance answers at {addr} ({error.strerror or error}); start one: hearth up",
-        ) from error
+        raise connect_error(addr, error) from error
 
 
 class ConnectionInstance:
