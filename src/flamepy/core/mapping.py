@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
 
 from flamepy.core.errors import FORKED, lost_error
 from flamepy.core.futures import LeanFuture
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flamepy.core.session import Session
 
-__all__ = ["IN_FLIGHT", "MapOptions", "Progress", "check_in_flight", "map_inputs"]
+__all__ = ["IN_FLIGHT", "REPORT_S", "MapOptions", "Progress", "Shape", "check_in_flight", "map_inputs"]
 
 IN_FLIGHT = 1000
 """Enough to keep executors busy with tasks of microseconds, and little to keep in memory."""
@@ -88,9 +88,8 @@ def map_inputs(
     """
     check_in_flight(in_flight)
     window: Window = InOrder() if ordered else AsCompleted()
-    told = None if progress is None else Progress(window, progress)
-    mapping = _Mapping(session, window, told, has_index=not ordered, returns_errors=return_exceptions)
-    return mapping.outcomes(iter(inputs), in_flight)
+    shape = Shape(has_index=not ordered, returns_errors=return_exceptions)
+    return _Mapping(session, window, Progress(window, progress), shape).outcomes(iter(inputs), in_flight)
 
 
 def check_in_flight(in_flight: int) -> None:
@@ -99,10 +98,19 @@ def check_in_flight(in_flight: int) -> None:
         raise ValueError(f"in_flight: got {in_flight}, want 1 or more")
 
 
-class Progress:
-    """How far a map is, and telling it now and then."""
+class Counted(Protocol):
+    """A window, as far as progress is concerned."""
 
-    def __init__(self, window: Window, report: Callable[[int, int], object]) -> None:
+    taken: int
+
+    def __len__(self) -> int:
+        """How many are out."""
+
+
+class Progress:
+    """How far a map is, and telling it now and then. With report None nothing is ever told."""
+
+    def __init__(self, window: Counted, report: Callable[[int, int], object] | None) -> None:
         self._window = window
         self._report = report
         self._told: tuple[int, int] | None = None
@@ -110,12 +118,19 @@ class Progress:
 
     def due_in_s(self) -> float | None:
         """How soon there is something to tell, 0 for now; None when there is nothing new."""
-        return None if self._told == self._now() else max(0.0, self._due - time.monotonic())
+        if self._report is None or self._told == self._now():
+            return None
+        return max(0.0, self._due - time.monotonic())
+
+    def tell_if_due(self) -> None:
+        """Report what is new if the last report was long enough ago."""
+        if self._report is not None and self.due_in_s() == 0:
+            self.tell()
 
     def tell(self) -> None:
         """Report at once what is new."""
         now = self._now()
-        if self._told != now:
+        if self._report is not None and self._told != now:
             self._told = now
             self._due = time.monotonic() + REPORT_S
             self._report(*now)
@@ -124,69 +139,64 @@ class Progress:
         return self._window.taken, self._window.taken + len(self._window)
 
 
+class Shape:
+    """What is handed out for an outcome."""
+
+    def __init__(self, *, has_index: bool, returns_errors: bool) -> None:
+        self._has_index = has_index
+        self._returns_errors = returns_errors
+
+    def of(self, taken: Taken) -> object:
+        """Raises the error unless errors are handed out."""
+        index, (error, output) = taken
+        if error is not None and not self._returns_errors:
+            raise error
+        outcome = output if error is None else error
+        return (index, outcome) if self._has_index else outcome
+
+
 class _Mapping:
     """One iteration under way."""
 
-    def __init__(
-        self, session: Session, window: Window, progress: Progress | None, *, has_index: bool, returns_errors: bool
-    ) -> None:
+    def __init__(self, session: Session, window: Window, progress: Progress, shape: Shape) -> None:
         self._session = session
         self._window = window
         self._progress = progress
-        self._has_index = has_index
-        self._returns_errors = returns_errors
+        self._shape = shape
         self._owner = os.getpid()
 
     def outcomes(self, inputs: Iterator[bytes], in_flight: int) -> Generator[Any, None, None]:
         """Submit and hand out by turns, so that the window stays as full as it was when the first was done."""
-        window, run, shaped = self._window, self._session.run, self._shaped
+        window, progress, run, shaped = self._window, self._progress, self._session.run, self._shape.of
         try:
             for data in inputs:
                 try:
                     window.add(run(data))
                 except FlameError as error:
                     window.add(_refused(error))
-                taken = self._take_nowait()
+                progress.tell_if_due()
+                taken = window.take_nowait()
                 if taken is not None:
                     yield shaped(taken)
                 elif len(window) == in_flight:
-                    yield shaped(self._take())
+                    yield shaped(self._wait_and_take())
             while len(window):
-                yield shaped(self._take())
-            if self._progress is not None:
-                self._progress.tell()
+                yield shaped(window.take_nowait() or self._wait_and_take())
+            progress.tell()
         finally:
             if os.getpid() == self._owner:
                 window.cancel()
 
-    def _take_nowait(self) -> Taken | None:
-        if self._progress is not None and self._progress.due_in_s() == 0:
-            self._progress.tell()
-        return self._window.take_nowait()
-
-    def _take(self) -> Taken:
+    def _wait_and_take(self) -> Taken:
         """The next that is done; while waiting for it, tell how far we are."""
-        taken = self._take_nowait()
-        if taken is None:
-            self._check_may_wait()
-        while taken is None:
-            due_s = None if self._progress is None else self._progress.due_in_s()
-            taken = self._window.take(due_s)
-            if taken is None and self._progress is not None:
-                self._progress.tell()
-        return taken
-
-    def _check_may_wait(self) -> None:
         if os.getpid() != self._owner:  # what is out comes to the parent
             raise lost_error(self._session.connection.addr, OSError(errno.ECHILD, FORKED))
         self._session.connection.link.check_may_wait("map")
-
-    def _shaped(self, taken: Taken) -> object:
-        index, (error, output) = taken
-        if error is not None and not self._returns_errors:
-            raise error
-        outcome = output if error is None else error
-        return (index, outcome) if self._has_index else outcome
+        while True:
+            taken = self._window.take(self._progress.due_in_s())
+            if taken is not None:
+                return taken
+            self._progress.tell()
 
 
 def _refused(error: FlameError) -> LeanFuture:
