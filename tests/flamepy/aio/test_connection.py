@@ -133,11 +133,11 @@ def test_the_error_that_ends_a_block_is_not_hidden_by_the_end_of_its_session(
 ) -> None:
     async def main() -> None:
         async with aio.connect(shared_daemon.uri) as connection:
-            with pytest.raises(KeyError, match="the program's own"):
+            with expect_refusal(FlameErrorCode.INTERNAL, "the program's own"):
                 async with connection.open_session(session.id) as here:
                     running = here.run(gate.task)
                     await asyncio.to_thread(gate.wait_until_reached)
-                    raise KeyError("the program's own")
+                    raise flamepy.FlameError(FlameErrorCode.INTERNAL, "the program's own")
             with expect_refusal(FlameErrorCode.INVALID_STATE):
                 async with here:
                     pass
