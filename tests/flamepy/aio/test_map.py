@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from typing import TYPE_CHECKING, cast
 
@@ -284,31 +283,35 @@ def test_endless_inputs_end_with_a_break(run: Run, new_session: NewSession) -> N
     run(main())
 
 
-def test_a_consumer_that_is_cancelled_ends_the_iteration(run: Run, session: flamepy.Session, gate: Gate) -> None:
+@pytest.mark.parametrize("waits_for", ["an output", "an input"])
+def test_a_consumer_that_is_cancelled_ends_the_iteration(
+    run: Run, session: flamepy.Session, gate: Gate, waits_for: str
+) -> None:
     async def main() -> None:
-        closed = asyncio.Event()
+        is_asked, is_cancelled = asyncio.Event(), asyncio.Event()
 
         async def inputs() -> AsyncIterator[bytes]:
+            yield gate.task
+            is_asked.set()
             try:
-                while True:
-                    yield gate.task
-            finally:
-                closed.set()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                is_cancelled.set()
+                raise
 
         async with on_asyncio(session) as here:
-
-            async def consume() -> None:
-                async with contextlib.aclosing(here.map(inputs(), in_flight=3)) as outputs:
-                    async for _ in outputs:
-                        pass
-
-            consuming = asyncio.ensure_future(consume())
+            outputs = here.map(inputs()) if waits_for == "an input" else here.map([gate.task] * 3)
+            consuming = asyncio.ensure_future(anext(outputs))
             await asyncio.to_thread(gate.wait_until_reached)
+            if waits_for == "an input":
+                await is_asked.wait()
             consuming.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await consuming
+            assert [output async for output in outputs] == []
+            if waits_for == "an input":
+                await is_cancelled.wait()
             gate.open()
-            await turn_until(closed.is_set)
             assert await here.invoke(b"next") == b"next"
 
     run(main())
