@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -183,6 +185,32 @@ def test_the_stock_keeper_serves_its_client_until_ctrl_c(
         assert run(environment, STOCK / "stock_client.py").stdout == TAKEN
         service.send_signal(signal.SIGINT)
     assert service.returncode == 0
+
+
+PRICING = ROOT / "examples" / "option_pricing" / "price.py"
+
+
+def geometric_asian_call(strike: float, months: int, spot: float, rate: float, volatility: float) -> float:
+    """The same option on the geometric mean, which is always below the arithmetic one and has a formula."""
+    years, step = months / 12, 1 / 12
+    mean = math.log(spot) + (rate - volatility**2 / 2) * step * (months + 1) / 2
+    variance = volatility**2 * step * (months + 1) * (2 * months + 1) / (6 * months)
+    d1 = (mean - math.log(strike) + variance) / math.sqrt(variance)
+    cdf = statistics.NormalDist().cdf
+    d2 = d1 - math.sqrt(variance)
+    return math.exp(-rate * years) * (math.exp(mean + variance / 2) * cdf(d1) - strike * cdf(d2))
+
+
+def test_the_priced_options_cost_a_little_more_than_those_that_have_a_formula(newcomer: dict[str, str]) -> None:
+    done = run(newcomer, PRICING, "--error", "0.06")
+    assert done.stderr == ""
+    rows = [line.replace(",", "").split() for line in done.stdout.splitlines()[1:]]
+    assert len(rows) == 6
+    for months, strike, price, error, paths in rows:
+        bound = geometric_asian_call(float(strike), int(months), spot=100.0, rate=0.04, volatility=0.25)
+        assert float(error) <= 0.06
+        assert int(paths) >= 1000
+        assert -5 * 0.06 < float(price) - bound < 0.5 + 5 * 0.06
 
 
 BENCHMARKS = [path for path in sorted((ROOT / "benchmarks").glob("*.py")) if "ArgumentParser" in path.read_text()]

@@ -9,10 +9,13 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from flamepy.core.address import check_address
 from flamepy.core.config import FlameClientTls, FlameContext
 from flamepy.core.convert import application_of
+from flamepy.core.errors import connect_error
 from flamepy.core.link import Link
 from flamepy.core.patience import reconnect_timeout as reconnect_timeout_of
+from flamepy.core.requests import creation_of, opening_of, registration_of
 from flamepy.core.results import ResultStream
 from flamepy.core.session import Session, TaskIterator, TaskWatcher
 from flamepy.core.types import (
@@ -22,22 +25,17 @@ from flamepy.core.types import (
     FlameErrorCode,
     ResourceRequirement,
     SessionAttributes,
-    short_name,
 )
 from flamepy.protocol import (
-    MAX_COMMON_DATA_BYTES,
     ApplicationInfo,
     ApplicationList,
-    CreateSession,
     ExecutorList,
     Name,
     NodeInfo,
     NodeList,
-    RegisterApplication,
     SessionInfo,
     SessionList,
     SessionRef,
-    SessionSpec,
 )
 
 if TYPE_CHECKING:
@@ -88,16 +86,15 @@ class Connection:
         Raises FlameError ALREADY_EXISTS, INVALID_ARGUMENT for a name or attribute out of bounds, and
         TypeError for a mapping with an unknown key.
         """
-        attributes = app_attrs if isinstance(app_attrs, ApplicationAttributes) else ApplicationAttributes(**app_attrs)
+        request = registration_of(name, app_attrs)
 
         def made_before() -> None:
             there = self.link.ask("flame.application.get", Name(name), ApplicationInfo)
-            if there.attributes != attributes:
+            if there.attributes != request.attributes:
                 raise FlameError(
                     FlameErrorCode.ALREADY_EXISTS, f"application {name!r} was registered by somebody else meanwhile"
                 )
 
-        request = RegisterApplication(name, attributes)
         self.link.ask("flame.application.register", request, _NOTHING, (FlameErrorCode.ALREADY_EXISTS, made_before))
 
     def unregister_application(self, name: str) -> None:
@@ -128,8 +125,7 @@ class Connection:
         Raises FlameError NOT_FOUND for an unknown application, ALREADY_EXISTS for an id in use,
         INVALID_ARGUMENT for anything out of bounds.
         """
-        session_id = attrs.id if attrs.id is not None else short_name(attrs.application)
-        request = CreateSession(session_id, _spec_of(attrs))
+        request = creation_of(attrs)
 
         def made_before() -> SessionInfo:
             return self.link.ask("flame.session.open", request, SessionInfo)
@@ -142,8 +138,7 @@ class Connection:
 
         Raises FlameError NOT_FOUND; INVALID_ARGUMENT if it is closed or was made with another spec.
         """
-        request = CreateSession(session_id, None if spec is None else _spec_of(spec))
-        return self._session(self.link.ask("flame.session.open", request, SessionInfo))
+        return self._session(self.link.ask("flame.session.open", opening_of(session_id, spec), SessionInfo))
 
     def get_session(self, session_id: str) -> Session:
         """The session as it is now, open or closed. Raises FlameError NOT_FOUND."""
@@ -195,29 +190,6 @@ class Connection:
         self.link.close()
 
 
-def _spec_of(attrs: SessionAttributes) -> SessionSpec:
-    if attrs.common_data is not None and not isinstance(attrs.common_data, bytes):
-        raise FlameError(
-            FlameErrorCode.INVALID_ARGUMENT, f"common_data must be bytes, got {type(attrs.common_data).__name__}"
-        )
-    if len(attrs.common_data or b"") > MAX_COMMON_DATA_BYTES:
-        raise FlameError(
-            FlameErrorCode.INVALID_ARGUMENT,
-            f"common_data has {len(attrs.common_data or b'')} bytes, at most {MAX_COMMON_DATA_BYTES} travel",
-        )
-    return SessionSpec(
-        application=attrs.application,
-        common_data=attrs.common_data,
-        min_instances=attrs.min_instances,
-        max_instances=attrs.max_instances,
-        batch_size=attrs.batch_size,
-        resreq=attrs.resreq,
-        priority=attrs.priority,
-        timeout_s=attrs.timeout,
-        max_retries=attrs.max_retries,
-    )
-
-
 def connect(
     addr: str, tls_config: FlameClientTls | None = None, *, reconnect_timeout: float | None = None
 ) -> Connection:
@@ -227,30 +199,12 @@ def connect(
     goes on waiting; None takes FLAME_RECONNECT_TIMEOUT, else 30; 0 fails what waits at once. Raises FlameError
     INVALID_CONFIG if the address is empty or malformed, nobody answers there, or the instance is another user's.
     """
-    if not addr:
-        raise FlameError(FlameErrorCode.INVALID_CONFIG, "address cannot be empty")
-    scheme, separator, _ = addr.partition("://")
-    if not separator or scheme != "local":
-        raise FlameError(
-            FlameErrorCode.INVALID_CONFIG,
-            f"address {addr!r}: scheme {scheme if separator else ''!r} is not served, use local://PATH"
-            " as `hearth up` prints it",
-        )
+    check_address(addr, tls_config)
     reconnect_timeout_s = reconnect_timeout_of(reconnect_timeout)
-    if tls_config is not None:
-        raise FlameError(FlameErrorCode.INVALID_CONFIG, f"address {addr!r}: a local socket takes no TLS")
     try:
         return Connection(addr, Link(addr, reconnect_timeout_s))
-    except PermissionError as error:
-        raise FlameError(
-            FlameErrorCode.INVALID_CONFIG,
-            f"the instance at {addr} is somebody else's ({error.strerror}); start one of your own: hearth up",
-        ) from error
     except OSError as error:
-        raise FlameError(
-            FlameErrorCode.INVALID_CONFIG,
-            f"no instance answers at {addr} ({error.strerror or error}); start one: hearth up",
-        ) from error
+        raise connect_error(addr, error) from error
 
 
 class ConnectionInstance:

@@ -7,14 +7,17 @@ import dataclasses
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from flamepy.core.types import Application, Event, InstanceLog, Shim, Task
+import msgspec
+
+from flamepy.core.types import Application, Event, InstanceLog, Shim, Task, TaskState
+from flamepy.protocol import Submitted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flamepy.protocol import ApplicationInfo, EventInfo, InstanceLogInfo, TaskInfo
 
-__all__ = ["application_of", "event_of", "logs_of", "task_of", "time_of"]
+__all__ = ["application_of", "event_of", "logs_of", "submitted_task", "task_of", "time_of"]
 
 
 def time_of(milliseconds: int) -> datetime:
@@ -65,4 +68,17 @@ def application_of(info: ApplicationInfo) -> Application:
         fields["shim"] = Shim.HOST
     return Application(
         id=info.name, name=info.name, state=info.state, creation_time=time_of(info.creation_time_ms), **fields
+    )
+
+
+def submitted_task(session_id: str, input_data: bytes, answer: bytes) -> Task:
+    """The task that flame.task.submit has made of this input."""
+    made = msgspec.json.decode(answer.rstrip(b"\0"), type=Submitted)
+    return Task(
+        id=str(made.first_task),
+        session_id=session_id,
+        state=TaskState.PENDING,
+        creation_time=time_of(made.creation_time_ms),
+        input=input_data,
+        events=[],
     )

@@ -11,9 +11,19 @@ from flamepy.core.types import FlameError, FlameErrorCode, TaskState
 from flamepy.protocol import CODE_OF_ERRNO
 
 if TYPE_CHECKING:
+    from flamepy.protocol import TaskRef
     from flux.packet import Packet
 
-__all__ = ["FORKED", "closed_error", "error_of", "lost_error", "refusal_error", "task_error"]
+__all__ = [
+    "FORKED",
+    "closed_error",
+    "connect_error",
+    "error_of",
+    "lost_error",
+    "refusal_error",
+    "task_error",
+    "watch_timeout",
+]
 
 FORKED = "this connection was made before a fork; connect again in the child process"
 """The text of the ECHILD error."""
@@ -34,6 +44,19 @@ def lost_error(uri: str, error: OSError | None) -> FlameError:
     return FlameError(FlameErrorCode.INTERNAL, f"connection to {uri} is lost: {reason}")
 
 
+def connect_error(addr: str, error: OSError) -> FlameError:
+    """Nobody is at that address, or somebody else's instance."""
+    if isinstance(error, PermissionError):
+        return FlameError(
+            FlameErrorCode.INVALID_CONFIG,
+            f"the instance at {addr} is somebody else's ({error.strerror}); start one of your own: hearth up",
+        )
+    return FlameError(
+        FlameErrorCode.INVALID_CONFIG,
+        f"no instance answers at {addr} ({error.strerror or error}); start one: hearth up",
+    )
+
+
 def closed_error(session_id: str) -> FlameError:
     """The session takes no more tasks."""
     return FlameError(FlameErrorCode.INVALID_STATE, f"session {session_id!r} is closed")
@@ -42,6 +65,11 @@ def closed_error(session_id: str) -> FlameError:
 def refusal_error(code: int, text: str) -> FlameError:
     """A submission became no task."""
     return FlameError(FlameErrorCode(code), text)
+
+
+def watch_timeout(task: TaskRef, timeout_s: float | None) -> TimeoutError:
+    """A task was watched for so long."""
+    return TimeoutError(f"task {task.task} of session {task.session!r} has not ended within {timeout_s} s")
 
 
 def task_error(state: int, message: str | None) -> FlameError:

@@ -16,7 +16,7 @@ from flamepy.core.errors import FORKED, closed_error, error_of, lost_error, refu
 from flamepy.core.futures import LeanFuture, orphan, resolve, tell_if_cancelled
 from flamepy.core.sent import SentInputs
 from flamepy.core.types import FlameError, TaskState
-from flamepy.protocol import OpenResults, ResultBatch, SubmitBatch, Submitted
+from flamepy.protocol import OpenResults, ResultBatch, SubmitBatch
 from flux.constants import FLUX_MATCHTAG_NONE
 from flux.constants import FLUX_MSGFLAG_STREAMING as _STREAMING
 
@@ -75,8 +75,8 @@ class ResultStream:
             link.gather(self, len(input_data), is_first=is_first, is_urgent=is_urgent)
         return future
 
-    def create(self, input_data: bytes) -> Submitted:
-        """Make one task and wait until the instance holds it; its result is not asked for.
+    def create(self, input_data: bytes) -> bytes:
+        """Make one task and wait until the instance holds it; returns its answer. The result is not asked for.
 
         Raises FlameError as `submit` does, and what the instance refuses it with.
         """
@@ -84,7 +84,7 @@ class ResultStream:
             self._created += 1
             number = self._created
         batch = SubmitBatch(self._session_id, FLUX_MATCHTAG_NONE, number, [input_data], f"{self._client}-created")
-        return self._link.call("flame.task.submit", _encode(batch), _decode_submitted)
+        return self._link.call("flame.task.submit", _encode(batch), bytes)
 
     def invoke(self, input_data: bytes) -> bytes | None:
         """Run one task and wait for it: on a direct line, unless tasks that were submitted before are still out.
@@ -251,7 +251,3 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
         else:
             runs.append((number, 1))
     return runs
-
-
-def _decode_submitted(data: bytes) -> Submitted:
-    return msgspec.json.decode(data.rstrip(b"\0"), type=Submitted)

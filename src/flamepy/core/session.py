@@ -11,19 +11,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flamepy.core.convert import event_of, logs_of, task_of, time_of
-from flamepy.core.errors import error_of, lost_error
-from flamepy.core.types import Event, FlameError, FlameErrorCode, SessionState, Task, TaskState
-from flamepy.protocol import (
-    MAX_DATA_BYTES,
-    ListLogs,
-    ListTasks,
-    LogList,
-    SessionInfo,
-    TaskInfo,
-    TaskList,
-    TaskRef,
-)
+from flamepy.core.convert import logs_of, submitted_task, task_of
+from flamepy.core.errors import error_of, lost_error, watch_timeout
+from flamepy.core.mapping import map_inputs
+from flamepy.core.requests import check_input, task_ref
+from flamepy.core.snapshot import SessionSnapshot
+from flamepy.core.types import Task, TaskState
+from flamepy.protocol import ListLogs, ListTasks, LogList, SessionInfo, TaskInfo, TaskList, TaskRef
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -40,36 +34,13 @@ __all__ = ["Session", "TaskIterator", "TaskWatcher"]
 _PAGE = 500
 
 
-class Session:
-    """A session of one application: a place to run tasks. Thread-safe.
-
-    The attributes are a snapshot from the answer that made this object: id, application, state,
-    creation_time, pending, running, succeed, failed, cancelled, completion_time, events. Ask
-    `flamepy.get_session` for newer ones.
-    """
+class Session(SessionSnapshot):
+    """A session of one application: a place to run tasks. Thread-safe. Attributes: those of SessionSnapshot."""
 
     def __init__(self, connection: Connection, info: SessionInfo, stream: ResultStream) -> None:
+        super().__init__(info)
         self.connection = connection
-        self.id = info.session
-        self.application = info.spec.application
-        self.state = info.state
-        self.creation_time = time_of(info.creation_time_ms)
-        self.pending = info.pending
-        self.running = info.running
-        self.succeed = info.succeed
-        self.failed = info.failed
-        self.cancelled = info.cancelled
-        self.completion_time = None if info.completion_time_ms is None else time_of(info.completion_time_ms)
-        self.events: list[Event] = [event_of(event) for event in info.events]
-        self._common_data = info.spec.common_data
         self._stream = stream
-
-    def __repr__(self) -> str:
-        return f"<Session {self.id!r} of {self.application!r}, {SessionState(self.state).name}>"
-
-    def common_data(self) -> bytes | None:
-        """The data that every instance gets on entering, as given when the session was made."""
-        return self._common_data
 
     def run(self, input_data: bytes) -> Future[bytes | None]:
         """Run one task; returns at once.
@@ -79,7 +50,7 @@ class Session:
         waiting, not the task. Blocks only while 64 MiB wait to be sent. Raises FlameError
         INVALID_ARGUMENT unless input_data is bytes, INVALID_STATE if the session is known to be closed.
         """
-        return self._stream.submit(_check_input(input_data))
+        return self._stream.submit(check_input(input_data))
 
     def invoke(self, input_data: bytes) -> bytes | None:
         """Run one task and wait for its output.
@@ -87,23 +58,17 @@ class Session:
         Raises as `run` and its future do, and INVALID_STATE in a future's callback, which must not wait.
         """
         self._link.check_may_wait("invoke")
-        return self._stream.invoke(_check_input(input_data))
+        return self._stream.invoke(check_input(input_data))
+
+    map = map_inputs
 
     def create_task(self, input_data: bytes) -> Task:
         """Create a task; returns when the instance holds it, PENDING. Follow it with watch_task or get_task."""
-        made = self._stream.create(_check_input(input_data))
-        return Task(
-            id=str(made.first_task),
-            session_id=self.id,
-            state=TaskState.PENDING,
-            creation_time=time_of(made.creation_time_ms),
-            input=input_data,
-            events=[],
-        )
+        return submitted_task(self.id, input_data, self._stream.create(check_input(input_data)))
 
     def get_task(self, task_id: str) -> Task:
         """One task with input, output and events. Raises FlameError NOT_FOUND, INVALID_ARGUMENT for no number."""
-        return task_of(self._link.ask("flame.task.get", self._task_ref(task_id), TaskInfo))
+        return task_of(self._link.ask("flame.task.get", task_ref(self.id, task_id), TaskInfo))
 
     def list_tasks(self) -> TaskIterator:
         """All tasks in the order of their ids, fetched page by page."""
@@ -111,7 +76,7 @@ class Session:
 
     def watch_task(self, task_id: str, timeout: float | None = None) -> TaskWatcher:
         """The task's states from now on, ending with its final one. timeout is in seconds, for all of it."""
-        return TaskWatcher(self._link, self._task_ref(task_id), timeout)
+        return TaskWatcher(self._link, task_ref(self.id, task_id), timeout)
 
     def logs(self, executor: str | None = None, *, task_id: str | None = None) -> list[InstanceLog]:
         """What the session's instances have printed, in the order of their start, also of those that have ended.
@@ -120,7 +85,7 @@ class Session:
         instance has had it yet. Raises FlameError NOT_FOUND for an executor or a task that is not known, or whose
         output is no longer kept.
         """
-        task = None if task_id is None else self._task_ref(task_id).task
+        task = None if task_id is None else task_ref(self.id, task_id).task
         infos: list[InstanceLogInfo] = []
         is_complete = False
         while not is_complete:
@@ -140,27 +105,6 @@ class Session:
     @property
     def _link(self) -> Link:
         return self.connection.link
-
-    def _task_ref(self, task_id: str) -> TaskRef:
-        try:
-            return TaskRef(self.id, int(task_id))
-        except ValueError:
-            raise FlameError(
-                FlameErrorCode.INVALID_ARGUMENT, f"task id {task_id!r} is not a number; ids are '1', '2', …"
-            ) from None
-
-
-def _check_input(input_data: bytes) -> bytes:
-    if not isinstance(input_data, bytes):
-        raise FlameError(
-            FlameErrorCode.INVALID_ARGUMENT, f"a task's input must be bytes, got {type(input_data).__name__}"
-        )
-    if len(input_data) > MAX_DATA_BYTES:
-        raise FlameError(
-            FlameErrorCode.INVALID_ARGUMENT,
-            f"a task's input has {len(input_data)} bytes, at most {MAX_DATA_BYTES} travel",
-        )
-    return input_data
 
 
 class TaskIterator(Iterator[Task]):
@@ -250,6 +194,4 @@ class TaskWatcher(Iterator[Task]):
         except queue.Empty:
             self._is_over = True
             self._link.abandon(self._tag)
-            raise TimeoutError(
-                f"task {self._task.task} of session {self._task.session!r} has not ended within {self._timeout} s"
-            ) from None
+            raise watch_timeout(self._task, self._timeout) from None

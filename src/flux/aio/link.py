@@ -195,6 +195,12 @@ class Link:
         self._wake_drained()
         self._on_lost(self, error)
 
+    def drop(self, error: OSError) -> None:
+        """Hang up without a word to those who wait: their loop is gone, or in another process."""
+        if self.session.lost is None:
+            self._hang_up()
+            self.session.cut(error)
+
     def _hang_up(self) -> None:
         self._unsent = _NOTHING
         # a forked child shares the loop's epoll, where the parent's socket must stay watched

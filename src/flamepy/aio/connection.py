@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections on asyncio: `flamepy.Connection` with coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import warnings
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from flamepy.aio.link import Link
+from flamepy.aio.opening import Opening
+from flamepy.aio.results import ResultStream
+from flamepy.aio.session import Session
+from flamepy.core.address import check_address
+from flamepy.core.client import ConnectionInstance
+from flamepy.core.config import FlameContext
+from flamepy.core.convert import application_of
+from flamepy.core.errors import connect_error
+from flamepy.core.requests import creation_of, opening_of, registration_of
+from flamepy.core.types import Application, ApplicationAttributes, FlameError, FlameErrorCode, SessionAttributes
+from flamepy.protocol import ApplicationInfo, ApplicationList, Name, SessionInfo, SessionList, SessionRef
+from flux.aio.opening import open_transport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+__all__ = ["Connection", "connect"]
+
+CONNECT_S = 10.0
+"""How long an instance may take to welcome us."""
+
+_NOTHING = type(None)
+
+
+def connect(uri: str | None = None) -> Opening[Connection]:
+    """Open a connection: ``async with`` closes it at the end of the block, who awaits it calls `Connection.close`.
+
+    uri: as `hearth up` prints it. None for FLAME_ENDPOINT, else the endpoint in ~/.flame/flame.yaml, else an
+    embedded instance that ends with this process: the one that `flamepy` uses. Raises FlameError
+    INVALID_CONFIG as `flamepy.connect` does.
+    """
+    return Opening(_connect(uri))
+
+
+async def _connect(uri: str | None) -> Connection:
+    if uri is None:
+        uri = await asyncio.to_thread(_endpoint)  # reads a file, or starts a process
+    check_address(uri)
+    try:
+        transport = await asyncio.wait_for(open_transport(uri), CONNECT_S)
+    except asyncio.TimeoutError:
+        raise connect_error(uri, OSError(errno.ETIMEDOUT, f"no welcome within {CONNECT_S:g} s")) from None
+    except OSError as error:
+        raise connect_error(uri, error) from error
+    return Connection(Link(uri, transport.stream))
+
+
+def _endpoint() -> str:
+    return FlameContext().endpoint or ConnectionInstance.instance().addr
+
+
+class Connection:
+    """A connection to one instance, closed at the end of ``async with``. Made by `connect`. Attribute: addr.
+
+    It is for one event loop, and for the process that made it: elsewhere everything raises FlameError
+    INVALID_STATE. When it is lost, what waits and all that is called later raises INTERNAL.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.addr = link.addr
+        self.link = link
+        self._streams: weakref.WeakValueDictionary[str, ResultStream] = weakref.WeakValueDictionary()
+        """By session, as long as somebody holds the session or waits for its results."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        if not self.link.is_lost:
+            if not self.link.is_inherited:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+            self.link.drop(OSError(errno.ESHUTDOWN, "the connection was left without being closed"))
+
+    def __repr__(self) -> str:
+        return f"<flamepy.aio.Connection {self.addr!r}{' lost' if self.link.is_lost else ''}>"
+
+    # Applications
+
+    async def register_application(self, name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
+        """Register a recipe under a name. Raises as `flamepy.Connection.register_application` does."""
+        await self.link.ask("flame.application.register", registration_of(name, app_attrs), _NOTHING)
+
+    async def unregister_application(self, name: str) -> None:
+        """Remove an application and its closed sessions. Raises FlameError NOT_FOUND, INVALID_STATE while in use."""
+        await self.link.ask("flame.application.unregister", Name(name), _NOTHING)
+
+    async def get_application(self, name: str) -> Application | None:
+        """The application, or None if there is none of that name."""
+        try:
+            return application_of(await self.link.ask("flame.application.get", Name(name), ApplicationInfo))
+        except FlameError as error:
+            if error.code is FlameErrorCode.NOT_FOUND:
+                return None
+            raise
+
+    async def list_applications(self) -> list[Application]:
+        """Every application, by name."""
+        listed = await self.link.ask("flame.application.list", None, ApplicationList)
+        return [application_of(info) for info in listed.applications]
+
+    # Sessions
+
+    def create_session(self, attrs: SessionAttributes) -> Opening[Session]:
+        """Make a session; without an id it gets one. ``async with`` closes it at the end of the block.
+
+        Raises FlameError NOT_FOUND for an unknown application, ALREADY_EXISTS for an id in use,
+        INVALID_ARGUMENT for anything out of bounds.
+        """
+        return Opening(self._create_session(attrs))
+
+    async def _create_session(self, attrs: SessionAttributes) -> Session:
+        return self._session(await self.link.ask("flame.session.create", creation_of(attrs), SessionInfo))
+
+    def open_session(self, session_id: str, spec: SessionAttributes | None = None) -> Opening[Session]:
+        """The open session of that id; with a spec it is made if there is none. To be awaited or entered, as above.
+
+        Raises FlameError NOT_FOUND; INVALID_ARGUMENT if it is closed or was made with another spec.
+        """
+        return Opening(self._open_session(session_id, spec))
+
+    async def _open_session(self, session_id: str, spec: SessionAttributes | None) -> Session:
+        return self._session(await self.link.ask("flame.session.open", opening_of(session_id, spec), SessionInfo))
+
+    async def get_session(self, session_id: str) -> Session:
+        """The session as it is now, open or closed. Raises FlameError NOT_FOUND."""
+        return self._session(await self.link.ask("flame.session.get", SessionRef(session_id), SessionInfo))
+
+    async def list_sessions(self) -> list[Session]:
+        """Every session, open and closed, oldest first."""
+        listed = await self.link.ask("flame.session.list", None, SessionList)
+        return [self._session(info) for info in listed.sessions]
+
+    async def close_session(self, session_id: str) -> Session:
+        """Close a session; closing again is fine. Raises FlameError NOT_FOUND, INVALID_STATE while a task runs."""
+        session = self._session(await self.link.ask("flame.session.close", SessionRef(session_id), SessionInfo))
+        stream = self._streams.pop(session_id, None)
+        if stream is not None:
+            stream.close()
+        return session
+
+    def _session(self, info: SessionInfo) -> Session:
+        stream = self._streams.get(info.session)
+        if stream is None or stream.has_ended:  # an id may come back after its application was unregistered
+            stream = self._streams[info.session] = ResultStream(self.link, info.session)
+        return Session(self, info, stream)
+
+    # The connection itself
+
+    async def drain(self) -> None:
+        """Wait until the instance has taken what was submitted: for who calls `Session.run` in an endless loop."""
+        await self.link.drain()
+
+    async def close(self) -> None:
+        """Send what was submitted, then end the connection; what still waits fails. Sessions stay as they are."""
+        await self.link.close()

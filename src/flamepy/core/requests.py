@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the SDK's data types to the wire's structs, checked: what `convert` does, the other way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flamepy.core.types import ApplicationAttributes, FlameError, FlameErrorCode, SessionAttributes, short_name
+from flamepy.protocol import (
+    MAX_COMMON_DATA_BYTES,
+    MAX_DATA_BYTES,
+    CreateSession,
+    RegisterApplication,
+    SessionSpec,
+    TaskRef,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["check_input", "creation_of", "opening_of", "registration_of", "task_ref"]
+
+
+def registration_of(name: str, attributes: ApplicationAttributes | Mapping[str, Any]) -> RegisterApplication:
+    """The request to register an application. Raises TypeError for a mapping with an unknown key."""
+    if not isinstance(attributes, ApplicationAttributes):
+        attributes = ApplicationAttributes(**attributes)
+    return RegisterApplication(name, attributes)
+
+
+def creation_of(attrs: SessionAttributes) -> CreateSession:
+    """The request to make a session; without an id it gets one."""
+    session_id = attrs.id if attrs.id is not None else short_name(attrs.application)
+    return CreateSession(session_id, _spec_of(attrs))
+
+
+def opening_of(session_id: str, spec: SessionAttributes | None) -> CreateSession:
+    """The request to open a session, or to make it if there is a spec."""
+    return CreateSession(session_id, None if spec is None else _spec_of(spec))
+
+
+def _spec_of(attrs: SessionAttributes) -> SessionSpec:
+    if attrs.common_data is not None and not isinstance(attrs.common_data, bytes):
+        raise FlameError(
+            FlameErrorCode.INVALID_ARGUMENT, f"common_data must be bytes, got {type(attrs.common_data).__name__}"
+        )
+    if len(attrs.common_data or b"") > MAX_COMMON_DATA_BYTES:
+        raise FlameError(
+            FlameErrorCode.INVALID_ARGUMENT,
+            f"common_data has {len(attrs.common_data or b'')} bytes, at most {MAX_COMMON_DATA_BYTES} travel",
+        )
+    return SessionSpec(
+        application=attrs.application,
+        common_data=attrs.common_data,
+        min_instances=attrs.min_instances,
+        max_instances=attrs.max_instances,
+        batch_size=attrs.batch_size,
+        resreq=attrs.resreq,
+        priority=attrs.priority,
+        timeout_s=attrs.timeout,
+        max_retries=attrs.max_retries,
+    )
+
+
+def check_input(input_data: bytes) -> bytes:
+    """A task's input as it is. Raises FlameError INVALID_ARGUMENT for what is no bytes, or too many of them."""
+    if not isinstance(input_data, bytes):
+        raise FlameError(
+            FlameErrorCode.INVALID_ARGUMENT, f"a task's input must be bytes, got {type(input_data).__name__}"
+        )
+    if len(input_data) > MAX_DATA_BYTES:
+        raise FlameError(
+            FlameErrorCode.INVALID_ARGUMENT,
+            f"a task's input has {len(input_data)} bytes, at most {MAX_DATA_BYTES} travel",
+        )
+    return input_data
+
+
+def task_ref(session_id: str, task_id: str) -> TaskRef:
+    """A task by the id that people use. Raises FlameError INVALID_ARGUMENT for no number."""
+    try:
+        return TaskRef(session_id, int(task_id))
+    except ValueError:
+        raise FlameError(
+            FlameErrorCode.INVALID_ARGUMENT, f"task id {task_id!r} is not a number; ids are '1', '2', …"
+        ) from None
