@@ -40,6 +40,7 @@ PURE = [
     "flux/restoring.py",
     "flux/results.py",
     "flux/aio/forms.py",
+    "flamepy/core/submissions.py",
     *sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / "hearth/engine").glob("*.py")),
     "hearth/broker/router.py",
     "hearth/broker/passage.py",
