@@ -68,7 +68,7 @@ class Database:
         prepare(self._connection)
         (verdict,) = run("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+            raise sqlite3.DatabaseError(" ".join(verdict.split()))
 
     def write(self, batch: Batch) -> None:
         """All of it, or nothing. Raises OSError (EIO) when that fails."""

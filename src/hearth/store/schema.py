@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
-__all__ = ["APPLICATION_ID", "VERSION", "prepare"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "VERSION", "prepare"]
 
 APPLICATION_ID: Final = 0x48727468
 """`Hrth`, in the file's header: somebody else's database is not taken for ours."""
@@ -24,23 +25,27 @@ CREATE TABLE ended (key INTEGER PRIMARY KEY, data BLOB NOT NULL, output BLOB);
 # row of its own: both tables only grow at their ends, which is cheaper than to find and rewrite. What users put in
 # comes last, so that the rest is read without it. Data is msgpack with a checksum: SQLite has none of its own.
 
-_MIGRATIONS: Final[tuple[str, ...]] = (_CREATE,)
+MIGRATIONS: Final[tuple[str, ...]] = (_CREATE,)
 """Statement n brings a file of version n to version n + 1. What has been released is never edited, only followed."""
 
-VERSION: Final = len(_MIGRATIONS)
+VERSION: Final = len(MIGRATIONS)
 
 
-def prepare(database: sqlite3.Connection) -> None:
-    """Bring a file up to date, in one transaction a version. Raises sqlite3.DatabaseError if it is none of ours."""
+def prepare(database: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Bring a file up to date, in one transaction a version. Raises sqlite3.Error if it is none of ours, or damaged."""
     (found,) = database.execute("PRAGMA user_version").fetchone()
     (owner,) = database.execute("PRAGMA application_id").fetchone()
     (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if owner != APPLICATION_ID and (found or tables):
         raise database.DatabaseError("it is a database of something else")
-    if found > VERSION:
-        raise database.DatabaseError(f"it has version {found}, this program knows those up to {VERSION}")
-    for version in range(found, VERSION):
-        database.executescript(
-            f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID};"
-            f" {_MIGRATIONS[version]} PRAGMA user_version = {version + 1}; COMMIT"
-        )
+    if found > len(migrations):
+        raise database.DatabaseError(f"it has version {found}, this program knows those up to {len(migrations)}")
+    for version in range(found, len(migrations)):
+        try:
+            database.executescript(
+                f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID};"
+                f" {migrations[version]} PRAGMA user_version = {version + 1}; COMMIT"
+            )
+        except BaseException:
+            database.rollback()
+            raise
