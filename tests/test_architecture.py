@@ -37,7 +37,7 @@ PURE = [
     "flux/restoring.py",
     "flux/results.py",
     "flux/aio/forms.py",
-    *sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / "hearth/engine").glob("*.py")),
+    *sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / "hearth/engine").rglob("*.py")),
     "hearth/broker/router.py",
     "hearth/broker/passage.py",
     "hearth/broker/holds.py",

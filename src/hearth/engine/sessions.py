@@ -45,6 +45,7 @@ class Sessions:
             text = f"No executor with <{resources}> fits this instance, which has <{state.capacity}>: its tasks wait"
             session.events.append(EventRecord(EventCode.DOES_NOT_FIT, text, now))
         if session.wanted:
+            state.active[session_id] = session
             state.is_placement_due = True
         return session
 

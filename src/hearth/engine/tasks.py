@@ -72,7 +72,7 @@ class Tasks:
         self._state.to_dispatch[session_id] = session
         if session.gave_up is not None and not session.alive:
             self.fail_pending(session, session.gave_up, now)
-        elif session.alive < session.wanted:
+        elif session.wanted > session.planned_for:
             self._state.is_placement_due = True
         return first
 

@@ -102,10 +102,20 @@ class World:
     """Engine, processes, clients and the hour."""
 
     def __init__(
-        self, cpus: int = 4, *, limits: Limits | None = None, habits: Habits | None = None, start: float = 1000.0
+        self,
+        cpus: int = 4,
+        *,
+        capacity: Resources | None = None,
+        limits: Limits | None = None,
+        habits: Habits | None = None,
+        start: float = 1000.0,
+        check_every: int = 1,
     ) -> None:
+        """check_every: of how many steps one is checked, for worlds so large that checking takes the time."""
         self.now = start
-        self.engine = Engine(room(cpus), limits=limits)
+        self.engine = Engine(capacity or room(cpus), limits=limits)
+        self.check_every = check_every
+        self.steps = 0
         self.habits = habits or Habits()
         self.next_habits: deque[Habits] = deque()
         """For the next executors launched, before `habits` applies again."""
@@ -163,7 +173,9 @@ class World:
         for action in self.engine.step(self.now):
             self.trace.append(f"{self.now:.4f} {describe(action)}")
             self._carry_out(action)
-        check_engine(self.engine, self.now)
+        self.steps += 1
+        if self.steps % self.check_every == 0:
+            check_engine(self.engine, self.now)
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
