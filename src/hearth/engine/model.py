@@ -44,11 +44,6 @@ class Resources(NamedTuple):
         """Difference, dimension by dimension."""
         return Resources(self.cpu - other.cpu, self.memory - other.memory, self.gpu - other.gpu)
 
-    def dominant(self, whole: Resources) -> tuple[int, int]:
-        """Of the resource of which this amount is the largest part: how much it is, and how much there is."""
-        parts = [(amount, there) for amount, there in zip(self, whole, strict=True) if amount and there]
-        return max(parts, key=lambda part: part[0] / part[1], default=(1, 1))
-
     def requirement(self) -> ResourceRequirement:
         """The same as the SDK's type."""
         return ResourceRequirement(*self)

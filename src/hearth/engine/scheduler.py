@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from flamepy.core.types import SessionState, Shim
 from hearth.engine.lifecycle import ExecutorState
-from hearth.engine.policies.claim import Claim, fits, minus
-from hearth.engine.policies.fairness import VirtualTime, find_contenders, next_turn
+from hearth.engine.policies.claim import Claim, dominant, fits, minus
+from hearth.engine.policies.fairness import next_turn
 from hearth.engine.policies.filling import fill
 from hearth.engine.policies.ordering import make_order
 from hearth.engine.policies.placement import make_room
+from hearth.engine.policies.virtual_time import VirtualTime, find_contenders
 from hearth.engine.room import Room
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Scheduler:
 
     def _claim(self, session: Session, room: Room, now: float) -> Claim:
         session.charge(now)
-        size, dominant = room.size_of(session), session.resources.dominant(self._state.capacity)
+        size, (amount, whole) = room.size_of(session), dominant(session.resources, self._state.capacity)
         alive = [executor for executor in session.executors.values() if executor.is_alive]
         held = len(alive)
         most = room.most(size) if self._may_have(session, now) else held
@@ -109,8 +110,8 @@ class Scheduler:
             held=held,
             pinned=min(session.spec.min_instances, held),
             priority=session.spec.priority if "priority" in self._state.limits.policies else 0,
-            dominant=dominant,
-            received=session.slot_s * dominant[0] / dominant[1],
+            dominant=(amount, whole),
+            received=session.slot_s * amount / whole,
             settles_at=max((executor.settles_at for executor in alive), default=0.0),
             contends=session.contends,
         )

@@ -79,14 +79,6 @@ def test_a_request_for_nothing_is_a_request_for_the_default(empty: ResourceRequi
     assert len(world.launches) == 4
 
 
-def test_the_older_session_is_served_first_and_the_younger_gets_the_rest() -> None:
-    world = World(cpus=4)
-    old, young = world.session("old"), world.session("young")
-    world.engine.tasks.submit("young", [b""] * 4, None, 1, world.now)
-    world.submit(3, "old")
-    assert (old.alive, young.alive) == (3, 1)
-
-
 def test_a_session_gives_up_executors_that_it_does_not_use_when_another_waits() -> None:
     world = World(cpus=2)
     keeper = world.session("keeper")

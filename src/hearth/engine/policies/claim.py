@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Amounts", "Claim", "fits", "minus", "plus"]
+__all__ = ["Amounts", "Claim", "dominant", "fits", "minus", "plus"]
 
 Amounts: TypeAlias = "tuple[int, ...]"
 """Room in each dimension, the same ones in the same order for all of one decision: CPUs, bytes, GPUs, processes, and
@@ -34,6 +34,12 @@ def minus(room: Amounts, size: Amounts) -> Amounts:
     return tuple([a - b for a, b in zip(room, size, strict=True)])
 
 
+def dominant(size: Amounts, whole: Amounts) -> tuple[int, int]:
+    """Of the resource of which this size takes the largest part: how much it takes, and how much there is."""
+    parts = [(taken, there) for taken, there in zip(size, whole, strict=True) if taken and there]
+    return max(parts, key=lambda part: part[0] / part[1], default=(1, 1))
+
+
 @dataclass(slots=True)
 class Claim:
     """One session in one decision."""
@@ -49,7 +55,7 @@ class Claim:
     """How many of those held may not be taken."""
     priority: int = 0
     dominant: tuple[int, int] = (1, 1)
-    """What one executor takes of the resource of which it takes the largest part, and how much of that there is."""
+    """See `dominant`. Only resources count, not the other bounds."""
     received: float = 0.0
     """Dominant share times seconds: how much of the instance it has had, in the virtual time of its equals."""
     settles_at: float = 0.0
