@@ -34,6 +34,9 @@ class Executors:
     def launch(self, session: Session, now: float) -> None:
         """Start one more for the session; its room is taken from now on."""
         state = self._state
+        for other in session.executors.values():
+            if other.is_idle:
+                self._watch_idle(other, now + state.limits.linger_s)  # it was of the minimum, and may not be any more
         executor = Executor(state.new_executor_id(), session)
         executor.launched_at = now
         executor.settles_at = now + state.limits.attach_s  # known better when it has entered
@@ -175,9 +178,12 @@ class Executors:
         elif not executor.linger_check_pending and self._state.others_wait(executor.session):
             executor.linger_check_pending = True
             self._state.call_at(now + self._state.limits.linger_s, functools.partial(self._check_lingering, executor))
+        self._watch_idle(executor, now + self._delay_release(executor))
+
+    def _watch_idle(self, executor: Executor, when: float) -> None:
         if not executor.idle_check_pending:
             executor.idle_check_pending = True
-            self._state.call_at(now + self._delay_release(executor), functools.partial(self._check_idle, executor))
+            self._state.call_at(when, functools.partial(self._check_idle, executor))
 
     def _check_lingering(self, executor: Executor, now: float) -> None:
         """Idle for long enough to be surplus? One entry on the agenda, which moves itself on."""
@@ -201,8 +207,7 @@ class Executors:
         if until <= now:
             self.dismiss(executor, now)
         else:
-            executor.idle_check_pending = True
-            self._state.call_at(until, functools.partial(self._check_idle, executor))
+            self._watch_idle(executor, until)
 
     def _delay_release(self, executor: Executor) -> float:
         delay = executor.session.application.attributes.delay_release

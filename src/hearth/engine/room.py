@@ -19,7 +19,7 @@ __all__ = ["Room"]
 
 
 class Room:
-    """How much there is, how much nobody holds, and how much will be free when those have gone that are going.
+    """How much there is, how much of it nobody holds, and how much those hold that are on their way out.
 
     An executor holds its room until its process has ended, in every dimension.
     """
@@ -36,10 +36,10 @@ class Room:
             state.limits.max_executors - len(state.executors),
             *(most - running[name] for name, most in capped.items()),
         )
-        self.free_soon = self.free
-        for executor in state.executors.values():
-            if not executor.is_alive:
-                self.free_soon = plus(self.free_soon, self.size_of(executor.session))
+        leaving = (executor for executor in state.executors.values() if not executor.is_alive)
+        self.leaving: Amounts = (0,) * len(self.whole)
+        for executor in leaving:
+            self.leaving = plus(self.leaving, self.size_of(executor.session))
 
     def size_of(self, session: Session) -> Amounts:
         """What one executor of the session takes."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from flamepy.core.types import SessionState, Shim
 from hearth.engine.lifecycle import ExecutorState
-from hearth.engine.policies.claim import Claim, dominant, fits, minus
+from hearth.engine.policies.claim import Claim, dominant, fits, minus, plus
 from hearth.engine.policies.fairness import next_turn
 from hearth.engine.policies.filling import fill
 from hearth.engine.policies.ordering import make_order
@@ -142,7 +142,7 @@ class Scheduler:
                 surplus += sorted(filter(_is_alive, executors), key=_goes_first)[: claim.held - claim.given]
         surplus.sort(key=_goes_first)
         sizes = [room.size_of(executor.session) for executor in surplus]
-        for index in make_room([claim.size for claim in missing], room.free_soon, sizes):
+        for index in make_room([claim.size for claim in missing], plus(room.free, room.leaving), sizes):
             (plan.retire if surplus[index].in_flight else plan.dismiss).append(surplus[index])
 
     def _note(self, session: Session, claim: Claim) -> None:
