@@ -102,6 +102,8 @@ class Tasks:
         """Give waiting tasks to the session's executors, evenly, as far as their windows go."""
         pending = session.pending
         ready = [executor for executor in session.executors.values() if executor.credit > 0]
+        if len(ready) > 1:
+            ready.sort(key=_held)  # not behind other tasks while one is idle
         for index, executor in enumerate(ready):
             if not pending:
                 return
@@ -285,6 +287,10 @@ class Tasks:
                 self._state.actions.append(TellWatcher(watcher, session, copy.copy(task)))
             if task.state >= TaskState.SUCCEED:
                 session.watchers.pop(task.id, None)
+
+
+def _held(executor: Executor) -> int:
+    return len(executor.in_flight)
 
 
 def _merge(pending: deque[Task], returned: list[Task]) -> None:
