@@ -38,6 +38,7 @@ PURE = [
     "flux/results.py",
     "flux/aio/forms.py",
     *sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / "hearth/engine").rglob("*.py")),
+    "hearth/cluster_configuration.py",
     "hearth/broker/router.py",
     "hearth/broker/passage.py",
     "hearth/broker/holds.py",

@@ -24,7 +24,7 @@ _LEVELS = ["debug", "info", "warning", "error"]
     "--config",
     "configuration",
     type=click.Path(path_type=Path),
-    help="Configuration: a file of TOML or JSON, or a folder of *.toml.",
+    help="Configuration: a file of TOML, JSON or YAML, or a folder of *.toml.",
 )
 @click.option("--owner", type=int, hidden=True, help="End with this process, which must be our parent.")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="What stderr tells.")
