@@ -129,14 +129,14 @@ class Gate:
 
 
 class Daemon:
-    """A `hearth up` process of our own."""
+    """A `hearth up` process of our own; options are added to its command line."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *options: str) -> None:
         self.place = place
         self._log = place.folder / "log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hearth", "up", "--rundir", str(place.folder / "run")],
+                [sys.executable, "-m", "hearth", "up", "--rundir", str(place.folder / "run"), *options],
                 env=place.environment(),
                 cwd=place.folder,
                 stdin=subprocess.DEVNULL,
