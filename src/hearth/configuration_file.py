@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration as files: TOML as flux-core has it, one file or a folder of them, or one file of JSON."""
+"""The configuration as files: TOML as flux-core has it, one file or a folder, or one file of JSON or YAML."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = ["read_configuration"]
@@ -30,12 +31,30 @@ def read_configuration(path: Path) -> dict[str, Any]:
     return whole
 
 
+def _yaml(data: bytes) -> Any:
+    import yaml  # 13 ms that only those with such a file pay
+
+    try:
+        tables = yaml.safe_load(data)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+    return {} if tables is None else tables  # an empty file
+
+
+_DECODE: dict[str, Callable[[bytes], Any]] = {
+    ".json": msgspec.json.decode,
+    ".yaml": _yaml,
+    ".yml": _yaml,
+}
+"""By the end of the file's name; any other is TOML."""
+
+
 def _read(path: Path) -> dict[str, Any]:
     """One file. Times become text, since JSON has none."""
-    decode = msgspec.json.decode if path.suffix == ".json" else msgspec.toml.decode
+    decode = _DECODE.get(path.suffix, msgspec.toml.decode)
     try:
-        tables = msgspec.to_builtins(decode(path.read_bytes()))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        tables = msgspec.to_builtins(decode(path.read_bytes()), str_keys=True)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         raise OSError(errno.EINVAL, f"{path}: {error}") from None
     if not isinstance(tables, dict):
         raise OSError(errno.EINVAL, f"{path}: not an object, but {type(tables).__name__}")

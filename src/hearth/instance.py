@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -12,7 +13,7 @@ import socket
 import sys
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flamepy.core.patience import reconnect_timeout
 from hearth import __version__
@@ -37,6 +38,7 @@ from hearth.broker.server import Broker
 from hearth.broker.service_list import ServiceListService
 from hearth.broker.shutdown import ShutdownService
 from hearth.broker.state_machine import State, StateMachineService
+from hearth.cluster_configuration import read_cluster
 from hearth.configuration_file import read_configuration
 from hearth.engine.engine import Engine
 from hearth.engine.lifecycle import ExecutorState
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from hearth.cluster_configuration import ClusterConfiguration
     from hearth.kvs.store import Store
     from hearth.store.writer import Writer
     from hearth.zygote.process import ZygoteProcess
@@ -98,11 +101,13 @@ class Instance:
         self.uri = f"local://{rundir / 'local-0'}"
         self.router = Router(str(uuid.uuid4()), os.getuid())
         self.broker = Broker(self.router, Access(owner=os.getuid()))
-        capacity = machine_capacity()
+        cluster = _read_cluster(configuration)
+        capacity = cluster.capacity_of(machine_capacity())
         host = socket.gethostname()
         self.engine = Engine(
             capacity,
             shims=shims_here(os.environ),
+            limits=cluster.limits,
             executor_prefix=self.router.uuid[:8],
             host=host,
             is_recorded=statedir is not None,
@@ -132,6 +137,8 @@ class Instance:
         flame.something_happened()
         self.broker.listen(rundir / "local-0")
         logging.getLogger("hearth").addHandler(self._log_handler)
+        if cluster.unused:
+            log.info("these keys of %s have no effect here: %s", configuration, ", ".join(cluster.unused))
 
     def _serve_clients(self, attributes: Attributes) -> None:
         """What every Flux client may expect of a broker."""
@@ -149,7 +156,7 @@ class Instance:
 
     def _serve_operators(self, configuration: Path | None, stop: Callable[[], object]) -> None:
         """What changes or ends the instance, and tells of it."""
-        read = None if configuration is None else functools.partial(read_configuration, configuration)
+        read = None if configuration is None else functools.partial(_read_checked, configuration)
         self._config = ConfigService(self.router, read)
         self._state_machine = StateMachineService(self.router, self._uptime_s)
         self._shutdown = ShutdownService(self.router, stop)
@@ -227,6 +234,20 @@ class Instance:
             self.broker.close()
             if self._store is not None:
                 self._store.close()
+
+
+def _read_checked(path: Path) -> dict[str, Any]:
+    """What the files say. The engine has what it began with; a mistake in its part is told all the same."""
+    configuration = read_configuration(path)
+    try:
+        read_cluster(configuration)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"{path}: {error}") from None
+    return configuration
+
+
+def _read_cluster(path: Path | None) -> ClusterConfiguration:
+    return read_cluster({} if path is None else _read_checked(path))
 
 
 def _open_store(path: Path, namespaces: Namespaces) -> Store:

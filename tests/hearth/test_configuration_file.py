@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_file_is_toml_unless_its_name_says_json(tmp_path: Path) -> None:
+def test_a_file_is_toml_unless_its_name_says_json_or_yaml(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("[x]\ny = [1, 2.5, 'é']\nat = 2026-01-02T03:04:05Z\n")
     (tmp_path / "a.json").write_text('{"x": {"y": null}}')
     assert read_configuration(tmp_path / "a.toml") == {"x": {"y": [1, 2.5, "é"], "at": "2026-01-02T03:04:05Z"}}
     assert read_configuration(tmp_path / "a.json") == {"x": {"y": None}}
+    for name in ("a.yaml", "a.yml"):
+        (tmp_path / name).write_text("x:\n  y: [1, 2.5, 'é']\n  at: 2026-01-02\n  1: one\n")
+        assert read_configuration(tmp_path / name) == {"x": {"y": [1, 2.5, "é"], "at": "2026-01-02", "1": "one"}}
+    (tmp_path / "empty.yaml").touch()
+    assert read_configuration(tmp_path / "empty.yaml") == {}
 
 
 def test_a_folder_is_all_its_toml_together(tmp_path: Path) -> None:
@@ -38,6 +43,11 @@ def test_a_folder_is_all_its_toml_together(tmp_path: Path) -> None:
         ("a.toml", b"\xff = 1", r"a\.toml: "),
         ("a.json", b"{", r"a\.json: "),
         ("a.json", b"[]", r"a\.json: not an object, but list"),
+        ("a.yaml", b"a: [1", r"a\.yaml: .*\n.*line 1"),
+        ("a.yaml", b"- 1", r"a\.yaml: not an object, but list"),
+        ("a.yaml", b"a: &x [*x]", r"a\.yaml: "),
+        ("a.yaml", b"a: 2026-99-99", r"a\.yaml: "),
+        ("a.yaml", b"a: !!python/object:os.system 1", r"a\.yaml: "),
         ("a.json", b'{"a":' + b"[" * 100_000, r"a\.json: "),
     ],
 )

@@ -100,6 +100,10 @@ class Actor(flamepy.FlameService):
     def do_die(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def do_sleep(self, seconds: float) -> None:
+        """Be busy for so long."""
+        time.sleep(seconds)
+
     def do_wait(self, gate: str) -> bytes:
         """Tell that we are here, then wait until the gate is open."""
         Path(f"{gate}.reached").write_text(str(os.getpid()))

@@ -29,7 +29,7 @@ _LEVELS = ["debug", "info", "warning", "error"]
     "--config",
     "configuration",
     type=click.Path(path_type=Path),
-    help="Configuration: a file of TOML or JSON, or a folder of *.toml.",
+    help="Configuration: a file of TOML, JSON or YAML, or a folder of *.toml.",
 )
 @click.option("--owner", type=int, hidden=True, help="End with this process, which must be our parent.")
 @click.option(
@@ -67,3 +67,6 @@ def up(
         )
     except (FileExistsError, NotADirectoryError) as error:
         raise click.ClickException(f"{error.filename} is not a folder; choose another one") from error
+    finally:
+        if zygote is not None:
+            zygote.end()  # the instance did, if it got so far

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 from flamepy.core.types import SessionState, Shim
 from hearth.engine.executors import Executors
-from hearth.engine.lifecycle import ExecutorState
-from hearth.engine.model import Resources
-from hearth.engine.scheduler import make_plan
+from hearth.engine.scheduler import Scheduler
 from hearth.engine.sessions import Sessions
 from hearth.engine.state import Limits, State
 from hearth.engine.tasks import Tasks
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from hearth.engine.actions import Action
     from hearth.engine.applications import Applications
     from hearth.engine.changes import Changes
+    from hearth.engine.model import Executor, Resources
 
 __all__ = ["Engine"]
 
@@ -52,6 +51,7 @@ class Engine:
         self.tasks = Tasks(self.state)
         self.sessions = Sessions(self.state, self.tasks)
         self.executors = Executors(self.state, self.tasks)
+        self._scheduler = Scheduler(self.state)
 
     @property
     def applications(self) -> Applications:
@@ -113,23 +113,35 @@ class Engine:
         state = self.state
         while state.to_dispatch:
             _, session = state.to_dispatch.popitem()
-            if session.pending and session.executors:
-                self.tasks.dispatch(session, now)
-                if state.is_short and not session.pending:
-                    state.is_placement_due = True
+            if session.pending:
+                state.active[session.id] = session
+                if session.executors:
+                    self.tasks.dispatch(session, now)
 
     def _place(self, now: float) -> None:
         """Launch and dismiss executors: those of closed sessions go, then the plan is carried out."""
         state = self.state
-        leaving = Resources(0, 0, 0)
         for executor in list(state.executors.values()):
             if executor.session.state is SessionState.CLOSED:
                 self.executors.dismiss(executor, now)
-            if executor.state in (ExecutorState.UNBINDING, ExecutorState.RELEASING):
-                leaving = leaving.plus(executor.session.resources)
-        plan = make_plan(state.open_sessions.values(), state.free, leaving, state.shims, now)
-        state.is_short = plan.is_short
+        plan = self._scheduler.plan(now)
+        state.waiting = plan.waiting
         for session in plan.launch:
             self.executors.launch(session, now)
-        for executor in plan.release:
+        for executor in plan.dismiss:
             self.executors.dismiss(executor, now)
+        self._retire(plan.retire, now)
+        if plan.review_at is not None:
+            state.review_at(plan.review_at)
+
+    def _retire(self, executors: list[Executor], now: float) -> None:
+        """These get no more tasks; those of the last time that are not among them do again."""
+        state = self.state
+        before, state.retiring = state.retiring, {executor.id: executor for executor in executors}
+        for executor in executors:
+            executor.is_retiring = True
+        for executor in before.values():
+            if executor.id not in state.retiring:
+                executor.is_retiring = False
+                if executor.session.pending:
+                    self.tasks.dispatch(executor.session, now)

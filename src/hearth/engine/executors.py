@@ -37,7 +37,13 @@ class Executors:
     def launch(self, session: Session, now: float) -> None:
         """Start one more for the session; its room is taken from now on."""
         state = self._state
+        for other in session.executors.values():
+            if other.is_idle:
+                self._watch_idle(other, now + state.limits.linger_s)  # it was of the minimum, and may not be any more
         executor = Executor(state.new_executor_id(), session)
+        executor.launched_at = now
+        executor.settles_at = now + state.limits.attach_s  # known better when it has entered
+        session.charge(now)
         state.executors[executor.id] = session.executors[executor.id] = executor
         state.free = state.free.minus(session.resources)
         state.actions.append(LaunchExecutor(executor))
@@ -81,9 +87,13 @@ class Executors:
             )
         executor = Executor(executor_id, session)
         executor.state = ExecutorState.BOUND
+        executor.launched_at = now
+        executor.settles_at = now + state.limits.quantum_s
+        session.charge(now)
         executor.completed = 1  # if it dies now that is no failed attempt to bind
         state.executors[executor_id] = session.executors[executor_id] = executor
         state.free = state.free.minus(session.resources)
+        state.active[session_id] = session
         self._tasks.take_over(executor, holding, now)
         if executor.is_idle:
             self._fell_idle(executor, now)
@@ -98,7 +108,7 @@ class Executors:
             if report.failure is not None:
                 self._enter_failed(executor, report.failure, now)
             elif report.entered:
-                executor.advance(ExecutorEvent.ENTERED)
+                self._entered(executor, now)
         if report.done:
             executor.completed += self._tasks.record(executor, report.done, now)
             executor.window.measure(len(report.done), report.busy_s)
@@ -110,6 +120,14 @@ class Executors:
             self._state.to_dispatch[session.id] = session
         if executor.is_idle:
             self._fell_idle(executor, now)
+
+    def _entered(self, executor: Executor, now: float) -> None:
+        """It serves from now on; how long before it may be another's turn depends on what it cost to get here."""
+        executor.advance(ExecutorEvent.ENTERED)
+        limits = self._state.limits
+        executor.settles_at = now + max(limits.quantum_s, (now - executor.launched_at) * (1 / limits.start_share - 1))
+        if self._state.waiting:
+            self._state.review_at(executor.settles_at)
 
     def _enter_failed(self, executor: Executor, failure: str, now: float) -> None:
         """The process leaves and ends by itself; its exit is what counts as the failed attempt."""
@@ -128,6 +146,7 @@ class Executors:
         session = executor.session
         was = executor.state
         executor.advance(ExecutorEvent.EXITED)
+        session.charge(now)
         del session.executors[executor_id]
         state.free = state.free.plus(session.resources)
         state.is_placement_due = True
@@ -181,6 +200,7 @@ class Executors:
     def dismiss(self, executor: Executor, now: float) -> None:
         """Let it leave its session; if it takes too long it is killed."""
         state = self._state
+        executor.session.planned_for = 0.0
         if executor.state is ExecutorState.VOID:
             executor.advance(ExecutorEvent.DISMISSED)
             state.actions.append(KillExecutor(executor))
@@ -199,11 +219,29 @@ class Executors:
 
     def _fell_idle(self, executor: Executor, now: float) -> None:
         executor.idle_since = now
-        if self._state.is_short and not executor.session.pending:
+        if executor.is_retiring:
             self._state.is_placement_due = True
+        elif not executor.linger_check_pending and self._state.others_wait(executor.session):
+            executor.linger_check_pending = True
+            self._state.call_at(now + self._state.limits.linger_s, functools.partial(self._check_lingering, executor))
+        self._watch_idle(executor, now + self._delay_release(executor))
+
+    def _watch_idle(self, executor: Executor, when: float) -> None:
         if not executor.idle_check_pending:
             executor.idle_check_pending = True
-            self._state.call_at(now + self._delay_release(executor), functools.partial(self._check_idle, executor))
+            self._state.call_at(when, functools.partial(self._check_idle, executor))
+
+    def _check_lingering(self, executor: Executor, now: float) -> None:
+        """Idle for long enough to be surplus? One entry on the agenda, which moves itself on."""
+        executor.linger_check_pending = False
+        if not executor.is_idle or not self._state.others_wait(executor.session):
+            return
+        until = executor.idle_since + self._state.limits.linger_s
+        if until <= now:
+            self._state.is_placement_due = True
+        else:
+            executor.linger_check_pending = True
+            self._state.call_at(until, functools.partial(self._check_lingering, executor))
 
     def _check_idle(self, executor: Executor, now: float) -> None:
         """One entry on the agenda per executor, however often it falls idle: it moves itself on."""
@@ -215,8 +253,7 @@ class Executors:
         if until <= now:
             self.dismiss(executor, now)
         else:
-            executor.idle_check_pending = True
-            self._state.call_at(until, functools.partial(self._check_idle, executor))
+            self._watch_idle(executor, until)
 
     def _delay_release(self, executor: Executor) -> float:
         delay = executor.session.application.attributes.delay_release

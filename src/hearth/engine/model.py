@@ -198,6 +198,13 @@ class Session:
         self.retry_at = 0.0
         self.gave_up: str | None = None
         """Why no executor will be launched any more."""
+        self.slot_s = 0.0
+        """Seconds of its executors' lives so far, moved up when it comes to contend (policies.fairness)."""
+        self.charged_at = now
+        self.contends = False
+        """Whether at the last decision it waited for what an equal held, or the other way round."""
+        self.planned_for = 0.0
+        """How much demand the last decision took into account: up to it, more tasks change nothing."""
 
     def submitter(self, client: str) -> Submitter:
         """The numbering of a client, a new one if it is new."""
@@ -211,9 +218,18 @@ class Session:
         """How many executors serve it or are about to."""
         return sum(executor.is_alive for executor in self.executors.values())
 
+    def charge(self, now: float) -> None:
+        """Count what its executors have lived since the last time; before each change of their number."""
+        self.slot_s += len(self.executors) * (now - self.charged_at)
+        self.charged_at = now
+
     @property
     def wanted(self) -> int:
-        """How many executors it would use now: one a task, within its own limits."""
+        """How many executors it would use now, its demand: one a task that waits or runs, within its own limits.
+
+        Not whether it may have them: what the application, the policies and the room allow is decided
+        by the scheduler.
+        """
         outstanding = len(self.pending) + self.running
         wanted = max(outstanding, self.spec.min_instances)
         return wanted if self.spec.max_instances is None else min(wanted, self.spec.max_instances)
@@ -232,6 +248,12 @@ class Executor:
         self.completed = 0
         self.idle_since = 0.0
         self.idle_check_pending = False
+        self.linger_check_pending = False
+        self.is_retiring = False
+        """Whether it gets no more tasks, since its session has more than its share while another waits."""
+        self.launched_at = 0.0
+        self.settles_at = 0.0
+        """When it will have served for a quantum, so that it may be its turn to go."""
         self.failure: tuple[int, str] | None = None
         """Return code and reason of an attempt to bind that failed before the process has ended."""
 
@@ -255,7 +277,7 @@ class Executor:
     @property
     def credit(self) -> int:
         """How many more tasks it may be given now."""
-        if self.state is not ExecutorState.BOUND:
+        if self.state is not ExecutorState.BOUND or self.is_retiring:
             return 0
         in_flight = self.in_flight
         if in_flight and next(iter(in_flight.values())).is_suspect:

@@ -28,13 +28,14 @@ def restore_session(engine: Engine, session: Session, tasks: list[Task]) -> None
     session.failed = counts[TaskState.FAILED]
     session.cancelled = counts[TaskState.CANCELLED]
     _note_numbers(session)
+    engine.tasks.hold(session.pending)
     state.sessions[session.id] = session
     state.next_session_key = session.key + 1
     if session.state is SessionState.OPEN:
         state.open_sessions[session.id] = session
-    engine.tasks.hold(session.pending)
-    if session.wanted:
-        state.is_placement_due = True
+        if session.wanted:
+            state.active[session.id] = session
+            state.is_placement_due = True
 
 
 def _note_numbers(session: Session) -> None:

@@ -52,6 +52,7 @@ class Sessions:
             session.events.append(EventRecord(EventCode.DOES_NOT_FIT, text, now))
         state.note_session(session)
         if session.wanted:
+            state.active[session_id] = session
             state.is_placement_due = True
         return session
 

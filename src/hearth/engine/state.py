@@ -11,6 +11,7 @@ from flamepy.core.types import FlameError, FlameErrorCode, SessionState, Shim
 from hearth.engine.applications import Applications
 from hearth.engine.changes import Changes
 from hearth.engine.model import Executor, Resources, Session, Task
+from hearth.engine.policies.ordering import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,22 @@ class Limits:
     """Failed attempts to get an executor, after which a session gives up."""
     bind_backoff_s: float = 0.05
     """After the first failed attempt, doubled after each further one."""
+    max_retries: int = 3
+    """How often a task is done again after an executor died with it, unless its session says otherwise."""
+    policies: tuple[str, ...] = POLICIES
+    """Those by which the room is given out (hearth.engine.policies.ordering)."""
+    max_executors: int = 128
+    """Processes at once, those on their way out included."""
+    max_sessions: int | None = None
+    """Records of open and closed sessions that are kept; None for all."""
+    quantum_s: float = 1.0
+    """How long an executor serves at least before it may be another session's turn, when there are more
+    sessions with work than executors: some ten times what it costs to start one."""
+    start_share: float = 0.25
+    """One that took long to start serves so much longer that starting is no larger part of its life."""
+    linger_s: float = 0.05
+    """An executor that falls idle while others wait still counts as used for so long: a client that does one
+    task after another is only thinking, and a process for each of its tasks would serve nobody."""
     held_bytes: int = 2 << 30
     """Inputs and outputs in memory. Beyond it the data of the oldest finished tasks is dropped, and when
     there is none, new tasks are refused."""
@@ -60,12 +77,15 @@ class State:
         self.sessions: dict[str, Session] = {}
         self.open_sessions: dict[str, Session] = {}
         """In the order of their creation."""
+        self.active: dict[str, Session] = {}
+        """Those that a decision has to look at: with demand, or with executors. Others may be a thousand."""
         self.executors: dict[str, Executor] = {}
+        self.retiring: dict[str, Executor] = {}
         self.to_dispatch: dict[str, Session] = {}
         """Sessions for which tasks and executors may have met since the last step."""
         self.is_placement_due = False
-        self.is_short = False
-        """Whether a session waits for room, so that an executor that falls idle matters to others."""
+        self.waiting: set[str] = set()
+        """Sessions that want more executors than they have, so that one that falls idle matters to them."""
         self.expected: set[str] = set()
         """Executors that may come back from an earlier run, before others are launched in their place."""
         self.is_draining = False
@@ -79,6 +99,7 @@ class State:
         self._launched = 0
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
         self._agenda_number = 0
+        self._review_at: float | None = None
 
     def session(self, session_id: str) -> Session:
         """Raises FlameError NOT_FOUND."""
@@ -139,12 +160,27 @@ class State:
         self._launched += 1
         return f"{self._executor_prefix}-{self._launched}"
 
+    def others_wait(self, session: Session) -> bool:
+        """Whether a session beside this one wants more executors than it has."""
+        return len(self.waiting) > (session.id in self.waiting)
+
     # -- agenda
 
     def call_at(self, when: float, what: Callable[[float], None]) -> None:
         """Have `what(now)` called by the first tick at or after when. There is no taking back: what checks itself."""
         self._agenda_number += 1
         heapq.heappush(self._agenda, (when, self._agenda_number, what))
+
+    def review_at(self, when: float) -> None:
+        """Have the placement decided anew then, or before."""
+        if self._review_at is None or when < self._review_at:
+            self._review_at = when
+            self.call_at(when, self._review)
+
+    def _review(self, now: float) -> None:
+        if self._review_at is not None and self._review_at <= now:
+            self._review_at = None
+            self.is_placement_due = self.is_placement_due or bool(self.waiting)
 
     @property
     def next_deadline(self) -> float | None:

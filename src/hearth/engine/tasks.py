@@ -83,7 +83,7 @@ class Tasks:
         state.to_dispatch[session_id] = session
         if session.gave_up is not None and not session.alive:
             self.fail_pending(session, session.gave_up, now)
-        elif session.alive < session.wanted:
+        elif session.wanted > session.planned_for:
             state.is_placement_due = True
         return first
 
@@ -134,6 +134,8 @@ class Tasks:
         """Give waiting tasks to the session's executors, evenly, as far as their windows go."""
         pending = session.pending
         ready = [executor for executor in session.executors.values() if executor.credit > 0]
+        if len(ready) > 1:
+            ready.sort(key=_held)  # not behind other tasks while one is idle
         for index, executor in enumerate(ready):
             if not pending:
                 return
@@ -406,6 +408,10 @@ def _first_known(submitter: Submitter, first_number: int, count: int) -> int:
         FlameErrorCode.INVALID_ARGUMENT,
         f"the numbers {first_number} to {first_number + count - 1} were submitted before in part; number upwards",
     )
+
+
+def _held(executor: Executor) -> int:
+    return len(executor.in_flight)
 
 
 def _merge(pending: deque[Task], returned: list[Task]) -> None:

@@ -83,6 +83,7 @@ class Stream:
         self.results: dict[int, tuple[TaskState, bytes | None, str | None]] = {}
         self.refused: list[tuple[int, int, int, str]] = []
         self.has_ended = False
+        self.on_result: Callable[[], None] = lambda: None
 
     def take(self) -> None:
         """Take what waits, as the daemon does when the client can receive."""
@@ -96,6 +97,7 @@ class Stream:
         subscription.refused.clear()
         subscription.is_ready = False
         self.has_ended = subscription.has_ended
+        self.on_result()
 
     @property
     def states(self) -> dict[int, TaskState]:
@@ -106,15 +108,28 @@ class World:
     """Engine, processes, clients and the hour."""
 
     def __init__(
-        self, cpus: int = 4, *, limits: Limits | None = None, habits: Habits | None = None, start: float = 1000.0
+        self,
+        cpus: int = 4,
+        *,
+        capacity: Resources | None = None,
+        limits: Limits | None = None,
+        habits: Habits | None = None,
+        start: float = 1000.0,
+        check_every: int = 1,
     ) -> None:
+        """check_every: of how many steps one is checked, for worlds so large that checking takes the time."""
         self.now = start
-        self.engine = Engine(room(cpus), limits=limits)
+        self.engine = Engine(capacity or room(cpus), limits=limits)
+        self.check_every = check_every
+        self.steps = 0
         self.habits = habits or Habits()
         self.next_habits: deque[Habits] = deque()
         """For the next executors launched, before `habits` applies again."""
+        self.habits_of: dict[str, Habits] = {}
+        """By application, where they differ from `habits`."""
         self.processes: dict[str, Process] = {}
         self.launches: list[tuple[float, str]] = []
+        self._owners: dict[str, Session] = {}
         self.kills: list[tuple[float, str]] = []
         self.dispatched: list[tuple[str, list[int]]] = []
         self.entered: list[str] = []
@@ -167,7 +182,9 @@ class World:
         for action in self.engine.step(self.now):
             self.trace.append(f"{self.now:.4f} {describe(action)}")
             self._carry_out(action)
-        check_engine(self.engine, self.now)
+        self.steps += 1
+        if self.steps % self.check_every == 0:
+            check_engine(self.engine, self.now)
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
@@ -200,7 +217,8 @@ class World:
     def _carry_out(self, action: Action) -> None:
         match action:
             case LaunchExecutor(executor):
-                self._launch(executor.id)
+                self._owners[executor.id] = executor.session
+                self._launch(executor.id, self._habits_for(executor.session))
             case EnterSession(executor):
                 self._enter(self.processes[executor.id])
             case DispatchTasks(executor, tasks):
@@ -219,8 +237,12 @@ class World:
     def _kill(self, executor_id: str) -> None:
         self.at(0.0, lambda: self.die(executor_id))  # the provider notices the end a moment later
 
-    def _launch(self, executor_id: str) -> None:
-        habits = self.next_habits.popleft() if self.next_habits else self.habits
+    def _habits_for(self, session: Session) -> Habits:
+        if self.next_habits:
+            return self.next_habits.popleft()
+        return self.habits_of.get(session.application.name, self.habits)
+
+    def _launch(self, executor_id: str, habits: Habits) -> None:
         process = self.processes[executor_id] = Process(executor_id, habits)
         self.launches.append((self.now, executor_id))
         if habits.refused is not None:
@@ -308,6 +330,10 @@ class World:
     def alive(self) -> list[Process]:
         """The processes that exist, oldest first."""
         return [process for process in self.processes.values() if process.is_alive]
+
+    def launches_of(self, session: Session) -> list[str]:
+        """The ids of all executors that were ever started for it."""
+        return [executor_id for executor_id, owner in self._owners.items() if owner is session]
 
     def task(self, task_id: int, session_id: str = "s") -> Task:
         return self.engine.tasks.get(session_id, task_id)[1]

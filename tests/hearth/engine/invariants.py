@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from flamepy.core.types import SessionState, TaskState
+from flamepy.core.types import SessionState, Shim, TaskState
 from hearth.engine.model import Resources
 
 if TYPE_CHECKING:
@@ -24,12 +25,19 @@ def check_engine(engine: Engine, now: float) -> None:
         _check_executor(executor)
     assert state.free.plus(used) == state.capacity, "free and used room is not the capacity"
     assert min(state.free) >= 0, "more is used than there is"
+    assert len(state.executors) <= state.limits.max_executors, "there are more executors than allowed"
+    instances = Counter(executor.session.application.name for executor in state.executors.values())
+    for application in state.applications.all():
+        most = application.attributes.max_instances or math.inf
+        assert instances[application.name] <= most, f"{application.name} has more instances than it may have"
     for session in state.sessions.values():
         _check_session(session)
         for executor_id in session.executors:
             assert executor_id in state.executors, f"session {session.id} lists {executor_id}, which is gone"
         if not state.is_draining:
             _check_nobody_waits_in_vain(session)
+    if not state.is_draining:
+        _check_scheduling(engine, now)
     assert state.open_sessions == {s.id: s for s in state.sessions.values() if s.state is SessionState.OPEN}
     held = sum(task.size_bytes for session in state.sessions.values() for task in session.tasks)
     assert engine.tasks.held_bytes == held, "held bytes are miscounted"
@@ -77,6 +85,32 @@ def _check_executor(executor: Executor) -> None:
     assert all(task.state is TaskState.RUNNING for task in tasks), f"{executor.id} holds a task that is not running"
     if any(task.is_suspect for task in tasks):
         assert len(tasks) == 1, "a suspect task is not alone"
+
+
+def _check_scheduling(engine: Engine, now: float) -> None:
+    state = engine.state
+    retiring = {executor.id: executor for executor in state.executors.values() if executor.is_retiring}
+    assert state.retiring == retiring, "somebody retires, and nobody knows"
+    assert all(executor.in_flight for executor in retiring.values()), "one that retires has nothing left to do"
+    assert state.waiting or not retiring, "executors retire, and nobody waits for them"
+    wanting = []
+    for session in state.open_sessions.values():
+        if session.wanted or session.executors:
+            assert session.id in state.active, f"{session.id} is looked at by nobody"
+        attributes = session.application.attributes
+        can_start = (
+            session.gave_up is None
+            and now >= session.retry_at
+            and session.resources.fits(state.capacity)
+            and (attributes.shim or Shim.HOST) in state.shims
+            and len(session.executors) == session.alive  # else an end is waited for, which may be a failed attempt
+        )
+        if can_start and session.wanted > session.alive:
+            wanting.append(session)
+    if len(state.executors) < state.limits.max_executors:
+        capped = [session for session in wanting if session.application.attributes.max_instances]
+        fitting = {s.id for s in wanting if s not in capped and s.resources.fits(state.free)}
+        assert not fitting or state.waiting - fitting, f"{fitting} could have more, and the room is kept for nobody"
 
 
 def _check_nobody_waits_in_vain(session: Session) -> None:

@@ -26,6 +26,17 @@ def test_a_session_grows_to_one_executor_a_task_at_once() -> None:
     assert len(world.launches) == 6
 
 
+def test_a_task_goes_to_an_idle_executor_rather_than_behind_another_task() -> None:
+    """It went to the first whose window had room, and the others stood by."""
+    world = World(habits=Habits(task_s=0.001))
+    session = world.session(min_instances=2, max_instances=2)
+    world.submit(40)
+    world.run_until(world.is_done)  # so their windows are wide
+    for _ in range(2):
+        world.submit()
+    assert sorted(len(executor.in_flight) for executor in session.executors.values()) == [1, 1]
+
+
 def test_minimum_instances_start_before_any_task() -> None:
     world = World()
     session = world.session(min_instances=3)
@@ -77,14 +88,6 @@ def test_a_request_for_nothing_is_a_request_for_the_default(empty: ResourceRequi
     world.session(resreq=empty)
     world.submit(1000)
     assert len(world.launches) == 4
-
-
-def test_the_older_session_is_served_first_and_the_younger_gets_the_rest() -> None:
-    world = World(cpus=4)
-    old, young = world.session("old"), world.session("young")
-    world.engine.tasks.submit("young", [b""] * 4, None, 1, world.now)
-    world.submit(3, "old")
-    assert (old.alive, young.alive) == (3, 1)
 
 
 def test_a_session_gives_up_executors_that_it_does_not_use_when_another_waits() -> None:

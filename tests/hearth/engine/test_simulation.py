@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 STEPS = 300
 CPUS = 6
-LIMITS = Limits(delay_release_s=5.0, attach_s=8.0, leave_s=2.0, held_bytes=20_000)
+LIMITS = Limits(
+    delay_release_s=5.0, attach_s=8.0, leave_s=2.0, held_bytes=20_000, quantum_s=0.3, max_executors=CPUS - 1
+)
 SOUND = Habits(start_s=0.05, enter_s=0.01, task_s=0.01, leave_s=0.01)
 
 
@@ -37,6 +39,7 @@ class Hour:
         self.chance = random.Random(seed)
         self.world = World(CPUS, limits=LIMITS)
         self.world.register("hasty", ApplicationAttributes(command="x", delay_release=0))
+        self.world.register("capped", ApplicationAttributes(command="x", max_instances=2))
         self.streams: dict[str, list[Stream]] = {}
         self.submitted: dict[Stream, set[int]] = {}
         self.watchers = 0
@@ -116,9 +119,16 @@ class Hour:
         most = chance.choice([None, 2, 3])
         cpu = chance.choice([1, 1, 1, 2, CPUS, CPUS + 1])
         request = chance.choice([None, ResourceRequirement(cpu=cpu, memory=GIB)])
-        application = chance.choice(["app", "app", "hasty"])
+        application = chance.choice(["app", "app", "hasty", "capped"])
         try:
-            self.world.session(name, application, min_instances=least, max_instances=most, resreq=request)
+            self.world.session(
+                name,
+                application,
+                min_instances=least,
+                max_instances=most,
+                resreq=request,
+                priority=chance.choice([0, 0, 1]),
+            )
         except FlameError:
             return  # the id, or the application, is taken or gone
         self.streams[name] = [self.world.stream(name)]
