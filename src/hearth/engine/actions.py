@@ -19,6 +19,7 @@ __all__ = [
     "EnterSession",
     "KillExecutor",
     "LaunchExecutor",
+    "SessionClosed",
     "TellWatcher",
 ]
 
@@ -75,6 +76,20 @@ class TellWatcher:
     task: Task
 
 
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """A session that was closing is closed now: answer those who asked for it."""
+
+    session: Session
+
+
 Action: TypeAlias = (
-    LaunchExecutor | EnterSession | DispatchTasks | DismissExecutor | KillExecutor | DeliverResults | TellWatcher
+    LaunchExecutor
+    | EnterSession
+    | DispatchTasks
+    | DismissExecutor
+    | KillExecutor
+    | DeliverResults
+    | TellWatcher
+    | SessionClosed
 )

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 
 from flamepy.core.types import ApplicationAttributes, ApplicationSchema, FlameError, FlameErrorCode
 from hearth.engine.model import Application
+from hearth.engine.schemas import problem_of_schema
 
 __all__ = ["Applications"]
 
@@ -33,6 +33,12 @@ class Applications:
                 FlameErrorCode.ALREADY_EXISTS, f"application {name!r} is already registered; unregister it first"
             )
         self._applications[name] = Application(name, attributes, now)
+
+    def update(self, name: str, attributes: ApplicationAttributes) -> None:
+        """Replace the attributes. Raises FlameError NOT_FOUND, INVALID_ARGUMENT for one out of bounds."""
+        application = self.get(name)
+        _check_attributes(name, attributes)
+        application.attributes = attributes
 
     def remove(self, name: str) -> None:
         """Raises FlameError NOT_FOUND."""
@@ -78,11 +84,6 @@ def _check_attributes(name: str, attributes: ApplicationAttributes) -> None:
 def _check_schema(name: str, schema: ApplicationSchema) -> None:
     for what in ("input", "output", "common_data"):
         text = getattr(schema, what)
-        if not text:
-            continue
-        try:
-            parsed = json.loads(text)
-        except ValueError as error:
-            raise _refuse(f"application {name!r}: schema.{what} is not JSON: {error}") from None
-        if not isinstance(parsed, (dict, bool)):
-            raise _refuse(f"application {name!r}: schema.{what} is no JSON Schema (want an object or a boolean)")
+        problem = problem_of_schema(text) if text else None
+        if problem is not None:
+            raise _refuse(f"application {name!r}: schema.{what} {problem}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine: what happened goes in with its time, what to do comes out.
 
-A shell calls `sessions`, `tasks` and `executors` for everything that a batch of input holds, then
+A shell calls `sessions`, `tasks`, `cancellation` and `executors` for everything that a batch of input holds, then
 `step` once, and carries out the actions it returns. Nothing here reads a clock, a socket or a file,
 so the same inputs always give the same actions.
 """
@@ -11,9 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import SessionState, Shim
+from hearth.engine.cancellation import Cancellation
+from hearth.engine.deadlines import Deadlines
 from hearth.engine.executors import Executors
 from hearth.engine.lifecycle import ExecutorState
 from hearth.engine.model import Resources
+from hearth.engine.retries import Retries
 from hearth.engine.scheduler import make_plan
 from hearth.engine.sessions import Sessions
 from hearth.engine.state import Limits, State
@@ -43,9 +46,11 @@ class Engine:
         host: str = "localhost",
     ) -> None:
         self.state = State(capacity, shims, limits or Limits(), executor_prefix, host)
-        self.tasks = Tasks(self.state)
-        self.sessions = Sessions(self.state, self.tasks)
-        self.executors = Executors(self.state, self.tasks)
+        deadlines = Deadlines(self.state)
+        self.tasks = Tasks(self.state, deadlines)
+        self.cancellation = Cancellation(self.state, self.tasks, deadlines)
+        self.sessions = Sessions(self.state, self.tasks, self.cancellation)
+        self.executors = Executors(self.state, self.tasks, Retries(self.state, self.tasks), deadlines)
 
     @property
     def applications(self) -> Applications:
@@ -60,11 +65,11 @@ class Engine:
     def step(self, now: float) -> list[Action]:
         """Close a batch: do what is due, match tasks and executors, and say what is to be done."""
         state = self.state
-        if state.is_draining:
-            self._dismiss_idle(now)
-        else:
-            self._dispatch(now)
+        self._deal(now)
         state.tick(now)
+        self._deal(now)  # what came due may have given tasks back
+        if state.closing_sessions:
+            self.sessions.close_drained(now)
         if state.is_placement_due and not state.is_draining:
             state.is_placement_due = False
             self._place(now)
@@ -74,6 +79,12 @@ class Engine:
     def drain(self) -> None:
         """From the next step on begin nothing, and let executors go as they finish what they have."""
         self.state.is_draining = True
+
+    def _deal(self, now: float) -> None:
+        if self.state.is_draining:
+            self._dismiss_idle(now)
+        else:
+            self._dispatch(now)
 
     def _dismiss_idle(self, now: float) -> None:
         for executor in self.state.executors.values():

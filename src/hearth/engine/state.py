@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,14 @@ class Limits:
     """Failed attempts to get an executor, after which a session gives up."""
     bind_backoff_s: float = 0.05
     """After the first failed attempt, doubled after each further one."""
+    max_retries: int = 3
+    """How often a task is done again after its executor died with it, where neither task nor session says."""
+    retry_backoff_s: float = 0.05
+    """Before the first of these attempts, doubled before each further one, up to 64 times this."""
+    cancel_grace_s: float = 0.25
+    """How long a cancelled task may stay at work before its executor is killed for it."""
+    max_sessions: int | None = None
+    """Open and closed ones together. Beyond it those go that were closed first; while all are open no more are made."""
     held_bytes: int = 2 << 30
     """Inputs and outputs in memory. Beyond it the data of the oldest finished tasks is dropped, and when
     there is none, new tasks are refused."""
@@ -58,6 +67,10 @@ class State:
         self.sessions: dict[str, Session] = {}
         self.open_sessions: dict[str, Session] = {}
         """In the order of their creation."""
+        self.closed_sessions: OrderedDict[str, Session] = OrderedDict()
+        """In the order of their closing."""
+        self.closing_sessions: dict[str, Session] = {}
+        """Open ones that are closed when their last task has ended."""
         self.executors: dict[str, Executor] = {}
         self.to_dispatch: dict[str, Session] = {}
         """Sessions for which tasks and executors may have met since the last step."""
@@ -82,7 +95,7 @@ class State:
         return session
 
     def open_session(self, session_id: str) -> Session:
-        """Raises FlameError NOT_FOUND, or INVALID_STATE if it is closed."""
+        """Raises FlameError NOT_FOUND, or INVALID_STATE if it is closed; one that is closing is still open."""
         session = self.session(session_id)
         if session.state is not SessionState.OPEN:
             raise FlameError(FlameErrorCode.INVALID_STATE, f"session {session_id!r} is closed and takes no more tasks")

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import msgspec
 
-from flamepy.core.types import ApplicationState, TaskState
+from flamepy.core.types import ApplicationState, SessionState, TaskState
 from flamepy.protocol import (
+    TASK_CREATED_TEXT,
     ApplicationInfo,
     EventInfo,
     ExecutorInfo,
@@ -40,12 +41,13 @@ def session_info(session: Session) -> SessionInfo:
         creation_time_ms=milliseconds(session.created),
         completion_time_ms=None if session.completed is None else milliseconds(session.completed),
         spec=msgspec.structs.replace(session.spec, resreq=session.resources.requirement()),
-        pending=len(session.pending),
+        pending=session.waiting,
         running=session.running,
         succeed=session.succeed,
         failed=session.failed,
         cancelled=session.cancelled,
         events=[_event_info(event) for event in session.events],
+        closing=session.is_closing and session.state is SessionState.OPEN,
     )
 
 
@@ -65,7 +67,7 @@ def task_info(session: Session, task: Task) -> TaskInfo:
 
 def _task_events(session: Session, task: Task) -> list[EventRecord]:
     """The ordinary events, from the task's times, among those that befell it."""
-    events = [EventRecord(EventCode.CREATED, "Task was created with state <Pending>", task.created)]
+    events = [EventRecord(EventCode.CREATED, TASK_CREATED_TEXT, task.created)]
     if task.started:
         events.append(EventRecord(EventCode.RUNNING, "Task state was updated to <Running>", task.started))
     if task.state is TaskState.SUCCEED:
@@ -73,7 +75,7 @@ def _task_events(session: Session, task: Task) -> list[EventRecord]:
     elif task.state is TaskState.FAILED:
         events.append(EventRecord(EventCode.FAILED, task.message or "Task failed with state <Failed>", task.completed))
     elif task.state is TaskState.CANCELLED:
-        events.append(EventRecord(EventCode.CANCELLED, "Task was cancelled: its session was closed", task.completed))
+        events.append(EventRecord(EventCode.CANCELLED, f"Task was {task.message}", task.completed))
     events += session.task_events.get(task.id, [])
     events.sort(key=lambda event: event.time)
     if task.is_forgotten:
@@ -96,7 +98,7 @@ def executor_info(executor: Executor, pid: int | None) -> ExecutorInfo:
         application=session.application.name,
         pid=pid,
         resreq=session.resources.requirement(),
-        running=len(executor.in_flight),
+        running=len(executor.in_flight) - len(executor.ghosts),
     )
 
 
