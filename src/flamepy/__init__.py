@@ -44,6 +44,7 @@ from flamepy.core import (
     close_session,
     connect,
     create_session,
+    delete_session,
     get_application,
     get_session,
     list_applications,
@@ -52,6 +53,7 @@ from flamepy.core import (
     register_application,
     run,
     unregister_application,
+    update_application,
 )
 
 __version__ = "0.6.0"
@@ -93,6 +95,7 @@ __all__ = [
     "close_session",
     "connect",
     "create_session",
+    "delete_session",
     "get_application",
     "get_session",
     "list_applications",
@@ -101,4 +104,5 @@ __all__ = [
     "register_application",
     "run",
     "unregister_application",
+    "update_application",
 ]

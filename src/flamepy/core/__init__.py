@@ -10,6 +10,7 @@ from flamepy.core.client import (
     close_session,
     connect,
     create_session,
+    delete_session,
     get_application,
     get_session,
     list_applications,
@@ -17,6 +18,7 @@ from flamepy.core.client import (
     open_session,
     register_application,
     unregister_application,
+    update_application,
 )
 from flamepy.core.config import FlameClientTls, FlameContext
 from flamepy.core.executor import FLAME_INSTANCE_ENDPOINT, run
@@ -87,6 +89,7 @@ __all__ = [
     "close_session",
     "connect",
     "create_session",
+    "delete_session",
     "get_application",
     "get_session",
     "list_applications",
@@ -96,4 +99,5 @@ __all__ = [
     "run",
     "short_name",
     "unregister_application",
+    "update_application",
 ]

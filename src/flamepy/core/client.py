@@ -28,6 +28,8 @@ from flamepy.protocol import (
     MAX_COMMON_DATA_BYTES,
     ApplicationInfo,
     ApplicationList,
+    CloseMode,
+    CloseSession,
     CreateSession,
     Name,
     RegisterApplication,
@@ -49,6 +51,7 @@ __all__ = [
     "close_session",
     "connect",
     "create_session",
+    "delete_session",
     "get_application",
     "get_session",
     "list_applications",
@@ -56,6 +59,7 @@ __all__ = [
     "open_session",
     "register_application",
     "unregister_application",
+    "update_application",
 ]
 
 _NOTHING = type(None)
@@ -79,8 +83,15 @@ class Connection:
         Raises FlameError ALREADY_EXISTS, INVALID_ARGUMENT for a name or attribute out of bounds, and
         TypeError for a mapping with an unknown key.
         """
-        attributes = app_attrs if isinstance(app_attrs, ApplicationAttributes) else ApplicationAttributes(**app_attrs)
-        self.link.ask("flame.application.register", RegisterApplication(name, attributes), _NOTHING)
+        self.link.ask("flame.application.register", RegisterApplication(name, _attributes_of(app_attrs)), _NOTHING)
+
+    def update_application(self, name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
+        """Give an application other attributes, in place of all it had; those that are left out are unset.
+
+        Raises as `register_application` does, but for ALREADY_EXISTS; FlameError NOT_FOUND; INVALID_STATE while
+        sessions of it are open.
+        """
+        self.link.ask("flame.application.update", RegisterApplication(name, _attributes_of(app_attrs)), _NOTHING)
 
     def unregister_application(self, name: str) -> None:
         """Remove an application and its closed sessions. Raises FlameError NOT_FOUND, INVALID_STATE while in use."""
@@ -129,15 +140,37 @@ class Connection:
         """Every session, open and closed, oldest first."""
         return [self._session(info) for info in self.link.ask("flame.session.list", None, SessionList).sessions]
 
-    def close_session(self, session_id: str) -> Session:
-        """Close a session; closing again is fine. Raises FlameError NOT_FOUND, INVALID_STATE while a task runs."""
+    def close_session(self, session_id: str, *, drain: bool = False, force: bool = False) -> Session:
+        """Close a session; closing again is fine.
+
+        What waits is cancelled. While a task runs this raises FlameError INVALID_STATE, and nothing has changed,
+        unless one is chosen: drain takes no more tasks and returns when all there are have ended; who stops
+        waiting for it does not stop it. force cancels what runs as well; services that do not come back from a
+        task are killed soon.
+
+        Raises FlameError NOT_FOUND, INVALID_ARGUMENT if both are chosen.
+        """
+        if drain and force:
+            raise FlameError(FlameErrorCode.INVALID_ARGUMENT, "close with drain or with force, not with both")
+        mode = CloseMode.DRAIN if drain else CloseMode.FORCE if force else CloseMode.PLAIN
         self.link.flush()
-        session = self._session(self.link.ask("flame.session.close", SessionRef(session_id), SessionInfo))
+        session = self._session(self.link.ask("flame.session.close", CloseSession(session_id, mode), SessionInfo))
+        self._forget_stream(session_id)
+        return session
+
+    def delete_session(self, session_id: str) -> None:
+        """Forget a closed session and its tasks; its id is free again.
+
+        Raises FlameError NOT_FOUND, INVALID_STATE if it is open.
+        """
+        self.link.ask("flame.session.delete", SessionRef(session_id), _NOTHING)
+        self._forget_stream(session_id)
+
+    def _forget_stream(self, session_id: str) -> None:
         with self._streams_lock:
             stream = self._streams.pop(session_id, None)
         if stream is not None:
             stream.close()
-        return session
 
     def _session(self, info: SessionInfo) -> Session:
         with self._streams_lock:
@@ -149,6 +182,10 @@ class Connection:
     def close(self) -> None:
         """End the connection; futures that still wait fail. Sessions stay as they are."""
         self.link.close()
+
+
+def _attributes_of(given: ApplicationAttributes | Mapping[str, Any]) -> ApplicationAttributes:
+    return given if isinstance(given, ApplicationAttributes) else ApplicationAttributes(**given)
 
 
 def _spec_of(attrs: SessionAttributes) -> SessionSpec:
@@ -292,14 +329,24 @@ def list_sessions() -> list[Session]:
     return ConnectionInstance.instance().list_sessions()
 
 
-def close_session(session_id: str) -> Session:
+def close_session(session_id: str, *, drain: bool = False, force: bool = False) -> Session:
     """See `Connection.close_session`."""
-    return ConnectionInstance.instance().close_session(session_id)
+    return ConnectionInstance.instance().close_session(session_id, drain=drain, force=force)
+
+
+def delete_session(session_id: str) -> None:
+    """See `Connection.delete_session`."""
+    ConnectionInstance.instance().delete_session(session_id)
 
 
 def register_application(name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
     """See `Connection.register_application`."""
     ConnectionInstance.instance().register_application(name, app_attrs)
+
+
+def update_application(name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
+    """See `Connection.update_application`."""
+    ConnectionInstance.instance().update_application(name, app_attrs)
 
 
 def unregister_application(name: str) -> None:

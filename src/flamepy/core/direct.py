@@ -23,6 +23,7 @@ from flux.session import Session
 
 if TYPE_CHECKING:
     from flamepy.core.types import FlameError
+    from flamepy.protocol import TaskOptions
     from flux.packet import Packet
 
 __all__ = ["DirectLines"]
@@ -41,14 +42,14 @@ class DirectLines:
         self._uri = uri
         self._idle: list[_Line] = []
 
-    def invoke(self, session_id: str, input_data: bytes) -> bytes | None:
+    def invoke(self, session_id: str, input_data: bytes, options: TaskOptions | None = None) -> bytes | None:
         """Run one task. Raises FlameError as `Session.invoke` does."""
         try:
             line = self._idle.pop()
         except IndexError:
             line = self._open()
         try:
-            outcome = line.invoke(session_id, input_data)
+            outcome = line.invoke(session_id, input_data, options)
         except OSError as error:
             line.close()
             raise lost_error(self._uri, error) from None
@@ -86,26 +87,26 @@ class _Line:
         self._session = Session()
         self._streams: dict[str, _Stream] = {}
 
-    def invoke(self, session_id: str, input_data: bytes) -> _Outcome:
+    def invoke(self, session_id: str, input_data: bytes, options: TaskOptions | None) -> _Outcome:
         """Raises OSError when the connection is lost."""
         stream = self._streams.get(session_id)
         if stream is not None:
-            self._submit(stream, input_data)
+            self._submit(stream, input_data, options)
             if not stream.has_ended:
                 return stream
             # Its session was closed, and this task not taken. The id may belong to a new one by now.
         stream = self._streams[session_id] = _Stream(session_id)
         request = msgspec.json.encode(SessionRef(session_id)) + b"\0"
         stream.tag = self._session.request("flame.session.results", request, stream, flags=FLUX_MSGFLAG_STREAMING)
-        self._submit(stream, input_data)
+        self._submit(stream, input_data, options)
         if stream.has_ended:
             del self._streams[session_id]
         return stream
 
-    def _submit(self, stream: _Stream, input_data: bytes) -> None:
+    def _submit(self, stream: _Stream, input_data: bytes, options: TaskOptions | None) -> None:
         """Send one task and wait for its answer, or the end of the stream."""
         stream.number += 1
-        batch = SubmitBatch(stream.session_id, stream.tag, stream.number, [input_data])
+        batch = SubmitBatch(stream.session_id, stream.tag, stream.number, [input_data], *(options or ()))
         self._session.request("flame.task.submit", _encode(batch), None)
         self._socket.sendall(self._session.bytes_to_send())
         while not stream.has_answer:

@@ -18,7 +18,7 @@ import os
 import threading
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -71,6 +71,13 @@ class _MadeOnDemand:
         return future.__dict__.setdefault(self._name, self._make())
 
 
+class Owner(Protocol):
+    """Whoever knows what a future stands for."""
+
+    def cancel(self, future: LeanFuture) -> None:
+        """The future was cancelled: nobody waits for its task any more. Must not wait."""
+
+
 class LeanFuture(Future["bytes | None"]):
     """A pending future. Everything works as on the stock one, with `wait` and `as_completed` too."""
 
@@ -81,9 +88,23 @@ class LeanFuture(Future["bytes | None"]):
     _waiters = _MadeOnDemand(list)
     _done_callbacks = _MadeOnDemand(list)
 
-    def __init__(self) -> None:
+    __slots__ = ("_owner",)  # in a place of its own, which costs less than one in the instance's dictionary
+
+    def __init__(self, owner: Owner | None = None) -> None:
+        """owner: who is to be told when the future is cancelled."""
         # Not super().__init__(): what it sets is above, or made on demand.
-        pass
+        self._owner = owner
+
+    def cancel(self) -> bool:
+        """Cancel the task: here at once, so that those who wait are told, and then where it runs.
+
+        Returns False if its result is already here. Never waits: the instance is told soon.
+        """
+        if not super().cancel():
+            return False
+        if tell_if_cancelled(self) and self._owner is not None:
+            self._owner.cancel(self)
+        return True
 
 
 def resolve(results: Iterable[tuple[LeanFuture, bytes | None]]) -> None:
@@ -114,7 +135,10 @@ def orphan(future: LeanFuture, error: Exception) -> None:
         future.__dict__.update(_condition=_finished, _waiters=[], _done_callbacks=[], _exception=error, _state=FINISHED)
 
 
-def tell_if_cancelled(future: LeanFuture) -> None:
-    """The end of a future that had one already: those who wait for a cancelled one are told."""
-    if future.cancelled():  # if not, its owner has set a result of his own
+def tell_if_cancelled(future: LeanFuture) -> bool:
+    """If a future has been cancelled, and nobody has told those who wait for it yet, tell them; returns whether."""
+    with future._condition:  # two threads may come here with the same future
+        if future._state != CANCELLED:
+            return False
         future.set_running_or_notify_cancel()
+    return True

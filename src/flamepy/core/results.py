@@ -14,7 +14,7 @@ import msgspec
 from flamepy.core.errors import FORKED, closed_error, error_of, lost_error, refusal_error, task_error
 from flamepy.core.futures import LeanFuture, orphan, resolve, tell_if_cancelled
 from flamepy.core.types import FlameError, TaskState
-from flamepy.protocol import ResultBatch, SessionRef, SubmitBatch
+from flamepy.protocol import CancelTasks, ResultBatch, SessionRef, SubmitBatch, TaskOptions
 from flux.constants import FLUX_MSGFLAG_STREAMING as _STREAMING
 
 if TYPE_CHECKING:
@@ -42,51 +42,89 @@ class ResultStream:
         self._tag = 0
         self._next = 1
         self._inputs: list[bytes | None] = []
+        self._options: TaskOptions | None = None
+        """Of these inputs."""
+        self._sealed: list[tuple[int, list[bytes | None], TaskOptions | None]] = []
+        """Inputs before these, with other options: (the number of the first, inputs, options)."""
+        self._cancelled: set[LeanFuture] = set()
         self._futures: dict[int, LeanFuture] = {}
         self._ended: FlameError | None = None
         _streams.add(self)
 
-    def submit(self, input_data: bytes, *, is_urgent: bool = False) -> Future[bytes | None]:
-        """Put one task on the way, an urgent one at once.
+    def submit(
+        self, input_data: bytes, *, is_urgent: bool = False, options: TaskOptions | None = None
+    ) -> Future[bytes | None]:
+        """Put one task on the way, an urgent one at once; options: where they differ from the session's.
 
         Raises FlameError if the session is known to be closed, or the link is lost.
         """
-        future = LeanFuture()
+        future = LeanFuture(self)
         link = self._link
         with link.lock:
             if self._ended is not None:
                 raise FlameError(self._ended.code, self._ended.message)
             link.check()
+            if options != self._options:
+                self._seal()
+                self._options = options
             self._inputs.append(input_data)
             self._futures[self._next] = future
             self._next += 1
             link.gather(self, len(input_data), is_first=len(self._inputs) == 1, is_urgent=is_urgent)
         return future
 
-    def invoke(self, input_data: bytes) -> bytes | None:
+    def cancel(self, future: LeanFuture) -> None:
+        """Tell the instance that nobody waits for this task, with what else is on its way. Never waits."""
+        link = self._link
+        with link.lock:
+            if self._ended is None and not link.is_lost:
+                self._cancelled.add(future)
+                if len(self._cancelled) == 1:
+                    link.gather_more(self)
+
+    def invoke(self, input_data: bytes, options: TaskOptions | None = None) -> bytes | None:
         """Run one task and wait for it: on a direct line, unless tasks that were submitted before are still out.
 
         Those must come first, and only on one connection is that certain.
         """
         if self._futures:
-            return self.submit(input_data, is_urgent=True).result()
+            return self.submit(input_data, is_urgent=True, options=options).result()
         self._link.check()
         if self._ended is not None:
             raise FlameError(self._ended.code, self._ended.message)
-        return self._link.direct.invoke(self._session_id, input_data)
+        return self._link.direct.invoke(self._session_id, input_data, options)
 
     def send(self) -> None:
         """Called by the link, under its lock, when it is time to send what has gathered."""
-        link, inputs = self._link, self._inputs
+        link = self._link
         if not self._tag:
             request = msgspec.json.encode(SessionRef(self._session_id)) + b"\0"
             self._tag = link.request("flame.session.results", request, self, _STREAMING)
-        number = self._next - len(inputs)
-        self._inputs = []
-        for chunk in _chunks(inputs):
-            batch = SubmitBatch(self._session_id, self._tag, number, chunk)
-            link.request("flame.task.submit", _encode(batch), None)
-            number += len(chunk)
+        self._seal()
+        sealed, self._sealed = self._sealed, []
+        for first, inputs, options in sealed:
+            number = first
+            for chunk in _chunks(inputs):
+                batch = SubmitBatch(self._session_id, self._tag, number, chunk, *(options or ()))
+                link.request("flame.task.submit", _encode(batch), None)
+                number += len(chunk)
+        if self._cancelled:
+            self._send_cancelled()
+
+    def _seal(self) -> None:
+        """What has gathered becomes a batch of its own: what comes next has other options, or it is time to send."""
+        if self._inputs:
+            self._sealed.append((self._next - len(self._inputs), self._inputs, self._options))
+            self._inputs = []
+
+    def _send_cancelled(self) -> None:
+        """Behind the submissions, for some of these may be among them."""
+        # Numbers are looked up here, all in one go; kept in each future they would cost every task something.
+        cancelled, self._cancelled = self._cancelled, set()
+        numbers = [number for number, future in self._futures.items() if future in cancelled]
+        if numbers:
+            asked = CancelTasks(self._session_id, stream=self._tag, numbers=numbers)
+            self._link.request("flame.task.cancel", msgspec.json.encode(asked) + b"\0", None)
 
     # -- answers, on the I/O thread
 
@@ -132,6 +170,8 @@ class ResultStream:
             self._ended = error
             futures, self._futures = self._futures, {}
             self._inputs.clear()
+            self._sealed.clear()
+            self._cancelled.clear()
         for future in futures.values():
             _fail(future, FlameError(error.code, error.message))
 

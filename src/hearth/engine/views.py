@@ -18,7 +18,14 @@ from flamepy.protocol import (
 from hearth.engine.events import EventCode
 from hearth.engine.model import Application, EventRecord, Executor, Session, Task
 
-__all__ = ["application_info", "executor_info", "session_context_info", "session_info", "task_info"]
+__all__ = [
+    "application_info",
+    "executor_info",
+    "session_context_info",
+    "session_info",
+    "task_info",
+    "without_common_data",
+]
 
 
 def milliseconds(seconds: float) -> int:
@@ -49,6 +56,12 @@ def session_info(session: Session) -> SessionInfo:
         events=[_event_info(event) for event in session.events],
         closing=session.is_closing and session.state is SessionState.OPEN,
     )
+
+
+def without_common_data(info: SessionInfo) -> SessionInfo:
+    """The same for who looks at many sessions: common data may be the heaviest part of all."""
+    info.spec = msgspec.structs.replace(info.spec, common_data=None)
+    return info
 
 
 def task_info(session: Session, task: Task) -> TaskInfo:
