@@ -177,7 +177,7 @@ class Session:
     def _task_ref(self, task_id: str) -> TaskRef:
         try:
             return TaskRef(self.id, int(task_id))
-        except ValueError:
+        except (ValueError, TypeError):
             raise FlameError(
                 FlameErrorCode.INVALID_ARGUMENT, f"task id {task_id!r} is not a number; ids are '1', '2', …"
             ) from None
