@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import flamepy
+import flux
 from flamepy import FlameErrorCode, SessionAttributes, SessionState, TaskState
 from flamepy.protocol import ListSessions, SessionList
 from tests.conftest import DEADLINE_S, FAULT_S, act, expect_refusal, register_actor, wait_until
@@ -231,3 +233,28 @@ def test_the_next_session_is_made_of_the_update(client: flamepy.Connection) -> N
     ):
         session.invoke(b"x")
     client.unregister_application("renewed")
+
+
+# -- retention
+
+
+def test_beyond_a_configured_number_the_session_closed_first_is_forgotten(own_client: flamepy.Connection) -> None:
+    with flux.Flux(own_client.addr) as handle:
+        handle.rpc("config.load", {"flame": {"max-sessions": 2}}).get()
+        for name in ("a", "b"):
+            own_client.create_session(SessionAttributes("actor", id=name))
+        with expect_refusal(FlameErrorCode.INVALID_STATE, "2 open sessions, and max_sessions is 2; close one first"):
+            own_client.create_session(SessionAttributes("actor", id="c"))
+        own_client.close_session("b")
+        own_client.close_session("a")
+        own_client.create_session(SessionAttributes("actor", id="c"))
+        assert [each.id for each in own_client.list_sessions()] == ["a", "c"]
+        with expect_refusal(FlameErrorCode.NOT_FOUND, "session 'b' not found"):
+            own_client.get_session("b")
+
+
+@pytest.mark.parametrize("table", [{"max-sessions": 0}, {"max-retries": -1}, {"max-session": 5}, {"bind-attempts": 0}])
+def test_a_configuration_that_makes_no_sense_is_refused(client: flamepy.Connection, table: dict[str, int]) -> None:
+    with flux.Flux(client.addr) as handle, pytest.raises(OSError, match="configuration, table flame: ") as refusal:
+        handle.rpc("config.load", {"flame": table}).get()
+    assert refusal.value.errno == errno.EINVAL

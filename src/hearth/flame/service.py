@@ -14,9 +14,10 @@ from hearth import __version__
 from hearth.broker.credentials import ServiceError
 from hearth.broker.payloads import Payload, no_payload
 from hearth.broker.service import Service
+from hearth.flame.limits import configured_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from flux.packet import Packet
     from hearth.broker.server import Broker
@@ -45,6 +46,9 @@ class FlameService(Service):
         self._is_dirty = False
         self.serve("status", no_payload, self._status)
         broker.before_write(self._finish_batch)
+
+    def configure(self, configuration: Mapping[str, Any]) -> None:  # noqa: D102 as above
+        self.engine.state.limits = configured_limits(self.engine.state.limits, configuration)
 
     def now(self) -> float:
         """UTC seconds that never jump: the engine's deadlines must not hang on somebody setting the clock."""
