@@ -74,8 +74,8 @@ class _MadeOnDemand:
 class Owner(Protocol):
     """Whoever knows what a future stands for."""
 
-    def cancel(self, future: LeanFuture) -> None:
-        """The future was cancelled: nobody waits for its task any more. Must not wait."""
+    def cancel(self, number: int) -> None:
+        """The future of that number was cancelled: nobody waits for its task any more. Must not wait."""
 
 
 class LeanFuture(Future["bytes | None"]):
@@ -88,12 +88,13 @@ class LeanFuture(Future["bytes | None"]):
     _waiters = _MadeOnDemand(list)
     _done_callbacks = _MadeOnDemand(list)
 
-    __slots__ = ("_owner",)  # in a place of its own, which costs less than one in the instance's dictionary
+    __slots__ = ("_number", "_owner")  # in places of their own, which cost less than ones in the instance's dictionary
 
-    def __init__(self, owner: Owner | None = None) -> None:
-        """owner: who is to be told when the future is cancelled."""
+    def __init__(self, owner: Owner | None = None, number: int = 0) -> None:
+        """owner: who is to be told when the future is cancelled, by its number there."""
         # Not super().__init__(): what it sets is above, or made on demand.
         self._owner = owner
+        self._number = number
 
     def cancel(self) -> bool:
         """Cancel the task: here at once, so that those who wait are told, and then where it runs.
@@ -103,7 +104,7 @@ class LeanFuture(Future["bytes | None"]):
         if not super().cancel():
             return False
         if tell_if_cancelled(self) and self._owner is not None:
-            self._owner.cancel(self)
+            self._owner.cancel(self._number)
         return True
 
 

@@ -26,6 +26,7 @@ __all__ = ["ResultStream"]
 _BATCH_BYTES = 1 << 20
 _SUCCEED = int(TaskState.SUCCEED)
 
+_new_future = LeanFuture.__new__
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ResultBatch).decode
 
@@ -46,7 +47,8 @@ class ResultStream:
         """Of these inputs."""
         self._sealed: list[tuple[int, list[bytes | None], TaskOptions | None]] = []
         """Inputs before these, with other options: (the number of the first, inputs, options)."""
-        self._cancelled: set[LeanFuture] = set()
+        self._cancelled: list[int] = []
+        """The numbers of tasks whose futures were cancelled, to be sent."""
         self._futures: dict[int, LeanFuture] = {}
         self._ended: FlameError | None = None
         _streams.add(self)
@@ -58,7 +60,8 @@ class ResultStream:
 
         Raises FlameError if the session is known to be closed, or the link is lost.
         """
-        future = LeanFuture(self)
+        future = _new_future(LeanFuture)  # what its __init__ does, without the call: that pays for owner and number
+        future._owner = self
         link = self._link
         with link.lock:
             if self._ended is not None:
@@ -68,17 +71,18 @@ class ResultStream:
                 self._seal()
                 self._options = options
             self._inputs.append(input_data)
-            self._futures[self._next] = future
-            self._next += 1
+            future._number = number = self._next
+            self._futures[number] = future
+            self._next = number + 1
             link.gather(self, len(input_data), is_first=len(self._inputs) == 1, is_urgent=is_urgent)
         return future
 
-    def cancel(self, future: LeanFuture) -> None:
+    def cancel(self, number: int) -> None:
         """Tell the instance that nobody waits for this task, with what else is on its way. Never waits."""
         link = self._link
         with link.lock:
             if self._ended is None and not link.is_lost:
-                self._cancelled.add(future)
+                self._cancelled.append(number)
                 if len(self._cancelled) == 1:
                     link.gather_more(self)
 
@@ -119,12 +123,9 @@ class ResultStream:
 
     def _send_cancelled(self) -> None:
         """Behind the submissions, for some of these may be among them."""
-        # Numbers are looked up here, all in one go; kept in each future they would cost every task something.
-        cancelled, self._cancelled = self._cancelled, set()
-        numbers = [number for number, future in self._futures.items() if future in cancelled]
-        if numbers:
-            asked = CancelTasks(self._session_id, stream=self._tag, numbers=numbers)
-            self._link.request("flame.task.cancel", msgspec.json.encode(asked) + b"\0", None)
+        numbers, self._cancelled = self._cancelled, []
+        asked = CancelTasks(self._session_id, stream=self._tag, numbers=numbers)
+        self._link.request("flame.task.cancel", msgspec.json.encode(asked) + b"\0", None)
 
     # -- answers, on the I/O thread
 
@@ -142,7 +143,7 @@ class ResultStream:
                 continue
             if state == _SUCCEED:
                 succeeded.append((future, output))
-            else:
+            elif not future.cancelled():  # else it is we who cancelled the task
                 _fail(future, task_error(state, message))
         resolve(succeeded)
         for first, count, code, text in batch.refused:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Application", "EventRecord", "Executor", "Resources", "Result", "Session", "Subscription", "Task"]
 
+_RUNS_MAX = 1024
+"""Of the stretches in which two clients of a session took turns; one alone has one."""
 _EVENTS_MAX = 64
 """Of one session, or of one task: some are kilobytes of stderr, and what fails may do so for years."""
 
@@ -70,7 +74,7 @@ Result: TypeAlias = "tuple[int, int, bytes | None, str | None]"
 class Subscription:
     """One client's stream of results of one session. key is the shell's own name for it."""
 
-    __slots__ = ("has_ended", "is_live", "is_ready", "key", "refused", "results")
+    __slots__ = ("_runs", "has_ended", "is_live", "is_ready", "key", "refused", "results")
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
@@ -81,6 +85,21 @@ class Subscription:
         """Whether the engine has already told the shell that something waits."""
         self.results: list[Result] = []
         self.refused: list[tuple[int, int, int, str]] = []
+        self._runs: list[tuple[int, int]] = []
+        """(a number of the client's, what to add to those from there on to get the id)."""
+
+    def note(self, first_number: int, first_id: int) -> None:
+        """Tasks with the client's numbers from first_number on have the ids from first_id on."""
+        shift = first_id - first_number
+        if not self._runs or self._runs[-1][1] != shift:
+            self._runs.append((first_number, shift))
+            if len(self._runs) > _RUNS_MAX:
+                del self._runs[: _RUNS_MAX // 2]
+
+    def id_of(self, number: int) -> int | None:
+        """The only id that a task of this number may have; None if it was noted too long ago."""
+        at = bisect_right(self._runs, (number, math.inf)) - 1
+        return None if at < 0 else number + self._runs[at][1]
 
 
 class Task(msgspec.Struct, gc=False):

@@ -77,6 +77,8 @@ class Tasks:
         tasks = session.tasks
         first = len(tasks) + 1
         new = [Task(first + index, first_number + index, data, subscription, now) for index, data in enumerate(inputs)]
+        if subscription is not None:
+            subscription.note(first_number, first)
         if options is not None:
             for task in new:
                 task.options = options

@@ -259,3 +259,27 @@ def test_a_client_cancels_by_its_own_numbers_and_only_its_own_tasks() -> None:
     world.settle()
     assert sorted(first.states) == [1, 3, 5]
     assert sorted(second.states) == [2]
+
+
+def test_a_number_that_was_refused_cancels_nobodys_task() -> None:
+    world = World(cpus=0)
+    world.session()
+    mine, theirs = world.stream(), world.stream()
+    tasks = world.engine.tasks
+    tasks.submit("s", [b""] * 2, mine.subscription, 1, world.now)  # ids 1 and 2
+    tasks.submit("s", [b""] * 2, theirs.subscription, 1, world.now)  # ids 3 and 4, as mine would have had
+    tasks.submit("s", [b""], mine.subscription, 5, world.now)  # id 5: 3 and 4 were refused
+    assert world.engine.cancellation.cancel_numbers("s", mine.subscription, [3, 4, 5], world.now) == [5]
+    world.settle()
+
+
+def test_clients_that_take_turns_for_long_still_cancel_their_first_tasks() -> None:
+    world = World(cpus=0)
+    world.session()
+    streams = world.stream(), world.stream()
+    for number in range(1, 2001):
+        for stream in streams:
+            world.engine.tasks.submit("s", [b""], stream.subscription, number, world.now)
+    cancel = world.engine.cancellation.cancel_numbers
+    assert sorted(cancel("s", streams[1].subscription, [1, 2, 1000, 1999, 2001], world.now)) == [2, 4, 2000, 3998]
+    world.settle()
