@@ -7,11 +7,12 @@ import errno
 import threading
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 import flamepy
 from flamepy import FlameErrorCode, SessionAttributes, SessionState, TaskState
-from flamepy.protocol import TaskRef, Unwatch
+from flamepy.protocol import CancelTasks, TaskRef, Unwatch
 from tests.conftest import DEADLINE_S, FAULT_S, act, expect_refusal, wait_until
 
 if TYPE_CHECKING:
@@ -142,6 +143,28 @@ def test_the_instance_ends_a_watch_that_it_is_told_to_end(session: flamepy.Sessi
     gate.open()
     assert final_state(session, task).state is TaskState.SUCCEED
     assert told.errnos == [0, errno.ENODATA]
+
+
+def test_nothing_is_told_behind_the_end_of_a_watch(client: flamepy.Connection) -> None:
+    """Cancelled and unwatched in one batch, the task was still told to the stream that had ended."""
+    client.register_application("idle", {"shim": flamepy.Shim.WASM})
+    link = client.link
+    with client.create_session(SessionAttributes("idle")) as session:
+        for task in [session.create_task(b"x") for _ in range(50)]:
+            told = Recorder()
+            tag = link.open_stream("flame.task.watch", TaskRef(session.id, int(task.id)), told)
+            wait_until(lambda told=told: told.errnos == [0], "the first state is told")  # type: ignore[misc]  # its own default
+            requests = {
+                "flame.task.cancel": CancelTasks(session.id, [int(task.id)]),
+                "flame.task.unwatch": Unwatch(tag),
+            }
+            with link.lock:
+                for topic, request in requests.items():
+                    link.request(topic, msgspec.json.encode(request) + b"\0", None)
+            assert session.get_task(task.id).is_cancelled()
+            assert told.errnos == [0, errno.ENODATA]
+        assert not link._session.inbox, "these answer nobody's request"
+    client.unregister_application("idle")
 
 
 def test_a_watcher_that_is_closed_tells_no_more(session: flamepy.Session, gate: Gate) -> None:

@@ -14,6 +14,7 @@ from hearth.engine.actions import SessionClosed
 
 if TYPE_CHECKING:
     from flux.packet import Packet
+    from hearth.engine.model import Session
     from hearth.flame.service import FlameService
 
 __all__ = ["Control"]
@@ -26,7 +27,7 @@ class Control:
         self._engine = service.engine
         self._router = service.router
         self._now = service.now
-        self._to_answer: dict[str, list[Packet]] = {}
+        self._to_answer: dict[Session, list[Packet]] = {}
         """By session that is closing: those who asked for it, some of whom may be gone."""
         serve = service.serve
         serve("application.register", JsonPayload(protocol.RegisterApplication), self._register)
@@ -76,13 +77,13 @@ class Control:
         session = self._engine.sessions.close(asked.session, self._now(), asked.mode)
         if session.state is SessionState.CLOSED:
             return views.session_info(session)
-        waiting = [one for one in self._to_answer.get(session.id, ()) if self._router.port_of(one) is not None]
-        self._to_answer[session.id] = [*waiting, request]
+        waiting = [one for one in self._to_answer.get(session, ()) if self._router.port_of(one) is not None]
+        self._to_answer[session] = [*waiting, request]
         return LATER
 
     def _answer_closes(self, action: SessionClosed) -> None:
         answer = encode_json(views.session_info(action.session))
-        for request in self._to_answer.pop(action.session.id, ()):
+        for request in self._to_answer.pop(action.session, ()):
             self._router.respond(request, answer)
 
     def _delete(self, request: Packet, asked: protocol.SessionRef) -> None:

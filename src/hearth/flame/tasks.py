@@ -80,12 +80,13 @@ class TaskViews:
         """Send the state, and the end of the stream behind the last one."""
         watch = action.watcher
         assert isinstance(watch, _Watch)
+        mine = self._watches.get(sender_of(watch.request), [])
+        if watch not in mine:
+            return  # it ended after the engine had decided to tell it, in the same batch
         self._router.respond(watch.request, encode_json(views.task_info(action.session, action.task)))
         if action.task.state >= TaskState.SUCCEED:
             self._router.respond_error(watch.request, errno.ENODATA)
-            mine = self._watches.get(sender_of(watch.request), [])
-            if watch in mine:
-                mine.remove(watch)
+            mine.remove(watch)
 
     def _unwatch(self, request: Packet, asked: protocol.Unwatch) -> None:
         """End the sender's own watch of that matchtag, if it has not ended yet."""
