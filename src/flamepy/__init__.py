@@ -51,6 +51,7 @@ from flamepy.core import (
     close_session,
     connect,
     create_session,
+    delete_session,
     get_application,
     get_node,
     get_object,
@@ -64,6 +65,7 @@ from flamepy.core import (
     register_application,
     run,
     unregister_application,
+    update_application,
     update_object,
 )
 
@@ -112,6 +114,7 @@ __all__ = [
     "close_session",
     "connect",
     "create_session",
+    "delete_session",
     "get_application",
     "get_node",
     "get_object",
@@ -125,6 +128,7 @@ __all__ = [
     "register_application",
     "run",
     "unregister_application",
+    "update_application",
     "update_object",
     "util",
 ]

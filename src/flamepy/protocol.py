@@ -8,7 +8,8 @@ times are UTC milliseconds. What carries tasks and objects to and fro is msgpack
 from __future__ import annotations
 
 import errno
-from typing import Final
+from enum import Enum
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -27,9 +28,14 @@ __all__ = [
     "ERRNO_OF_CODE",
     "MAX_COMMON_DATA_BYTES",
     "MAX_DATA_BYTES",
+    "TASK_CREATED_TEXT",
     "ApplicationInfo",
     "ApplicationList",
     "AttachExecutor",
+    "CancelTasks",
+    "CancelledTasks",
+    "CloseMode",
+    "CloseSession",
     "CompletionBatch",
     "CreateSession",
     "DeleteObjects",
@@ -41,6 +47,7 @@ __all__ = [
     "InstanceLogInfo",
     "InstanceStatus",
     "ListLogs",
+    "ListSessions",
     "ListTasks",
     "LogList",
     "Name",
@@ -61,7 +68,9 @@ __all__ = [
     "Submitted",
     "TaskInfo",
     "TaskList",
+    "TaskOptions",
     "TaskRef",
+    "Unwatch",
     "WriteObject",
 ]
 
@@ -87,6 +96,9 @@ MAX_DATA_BYTES: Final = (1 << 30) - (1 << 20)
 MAX_COMMON_DATA_BYTES: Final = 512 << 20
 """It travels as base64."""
 
+TASK_CREATED_TEXT: Final = "Task was created with state <Pending>"
+"""Of a task's first event, code 0, which whoever creates a task knows without asking."""
+
 
 # -- applications
 
@@ -98,7 +110,7 @@ class Name(msgspec.Struct):
 
 
 class RegisterApplication(msgspec.Struct):
-    """flame.application.register."""
+    """flame.application.register; flame.application.update, where the attributes take the place of all former ones."""
 
     name: str
     attributes: ApplicationAttributes
@@ -154,7 +166,7 @@ class CreateSession(msgspec.Struct):
 
 
 class SessionRef(msgspec.Struct):
-    """flame.session.get, .close."""
+    """flame.session.get, .delete."""
 
     session: str
 
@@ -171,6 +183,30 @@ class OpenResults(msgspec.Struct):
     unanswered: list[tuple[int, int]] = []
 
 
+class CloseMode(Enum):
+    """What becomes of the unfinished tasks of a session that is closed."""
+
+    PLAIN = "plain"
+    """What waits is cancelled; refused while something runs."""
+    DRAIN = "drain"
+    """All are finished first, and no more are taken."""
+    FORCE = "force"
+    """All are cancelled, also what runs."""
+
+
+class CloseSession(msgspec.Struct):
+    """flame.session.close; the answer comes when it is closed."""
+
+    session: str
+    mode: CloseMode = CloseMode.PLAIN
+
+
+class ListSessions(msgspec.Struct):
+    """flame.session.list; the payload may be left out. common_data: whether each spec carries it."""
+
+    common_data: bool = True
+
+
 class SessionInfo(msgspec.Struct):
     """The answer to flame.session.create, .open, .get and .close."""
 
@@ -185,6 +221,8 @@ class SessionInfo(msgspec.Struct):
     failed: int
     cancelled: int
     events: list[EventInfo]
+    closing: bool = False
+    """It takes no more tasks, and is closed when those it has are finished."""
 
 
 class SessionList(msgspec.Struct):
@@ -196,13 +234,20 @@ class SessionList(msgspec.Struct):
 # -- tasks
 
 
+class TaskOptions(NamedTuple):
+    """What tasks have instead of what their session says; None for what it says."""
+
+    timeout_s: float | None = None
+    max_retries: int | None = None
+
+
 class SubmitBatch(msgspec.Struct, array_like=True):
     """flame.task.submit (msgpack): tasks of one session, numbered by their client from first_number on.
 
     client, if not empty, names whose numbers these are: the same ones again make no new tasks. stream is the
     matchtag of the sender's flame.session.results request, where their results go.
     Sent with NORESPONSE a refusal arrives on that stream; otherwise the answer is Submitted, sent
-    when the tasks are safely kept.
+    when the tasks are safely kept. The last two are those of TaskOptions, for all of the batch.
     """
 
     session: str
@@ -210,6 +255,8 @@ class SubmitBatch(msgspec.Struct, array_like=True):
     first_number: int
     inputs: list[bytes | None]
     client: str = ""
+    timeout_s: float | None = None
+    max_retries: int | None = None
 
 
 class Submitted(msgspec.Struct):
@@ -237,6 +284,27 @@ class TaskRef(msgspec.Struct):
 
     session: str
     task: int
+
+
+class CancelTasks(msgspec.Struct):
+    """flame.task.cancel: tasks by id, and by the numbers that the sender gave them on its own stream of results."""
+
+    session: str
+    tasks: list[int] = []
+    stream: int = 0
+    numbers: list[int] = []
+
+
+class CancelledTasks(msgspec.Struct):
+    """The answer to flame.task.cancel: those that had not ended yet, by id."""
+
+    cancelled: list[int]
+
+
+class Unwatch(msgspec.Struct):
+    """flame.task.unwatch: ends the sender's own flame.task.watch request of that matchtag."""
+
+    matchtag: int
 
 
 class ListTasks(msgspec.Struct):

@@ -129,17 +129,6 @@ def test_waiting_for_a_task_can_time_out_and_go_on(session: flamepy.Session, gat
     assert future.result(DEADLINE_S) == b"through"
 
 
-def test_a_cancelled_future_stops_the_waiting_not_the_task(session: flamepy.Session, gate: Gate) -> None:
-    future = session.run(gate.task)
-    gate.wait_until_reached()
-    assert future.cancel()
-    gate.open()
-    assert session.invoke(b"next") == b"next"
-    with pytest.raises(concurrent.futures.CancelledError):
-        future.result(FAULT_S)
-    assert session.get_task("1").output == b"through"
-
-
 def test_a_failed_future_has_the_text_of_the_service(session: flamepy.Session) -> None:
     error = session.run(act("fail", "no luck")).exception(DEADLINE_S)
     assert isinstance(error, flamepy.FlameError)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 import flamepy
 from flamepy import FlameErrorCode, SessionAttributes, SessionState, TaskState
-from tests.conftest import DEADLINE_S, act, expect_refusal, wait_until
+from flamepy.protocol import CancelTasks, TaskRef, Unwatch
+from tests.conftest import DEADLINE_S, FAULT_S, act, expect_refusal, wait_until
 
 if TYPE_CHECKING:
+    from flux.packet import Packet
     from tests.conftest import Daemon, Gate, NewSession
 
 
@@ -30,6 +34,10 @@ def test_a_created_task_is_pending_and_numbered_from_one(session: flamepy.Sessio
     assert {(task.session_id, task.state, task.input, task.output) for task in made} == {
         (session.id, TaskState.PENDING, b"x", None)
     }
+    for task in made:
+        [event] = task.events or []
+        assert (event.code, event.message) == (0, "Task was created with state <Pending>")
+        assert event.creation_time == task.creation_time
     for task in made:
         final_state(session, task)
 
@@ -108,6 +116,80 @@ def test_a_timeout_interrupts_a_watcher_that_waits(session: flamepy.Session, gat
     assert list(watcher) == []
     gate.open()
     assert final_state(session, task).state is TaskState.SUCCEED
+
+
+class Recorder:
+    """The errnos of the answers to a streaming request, 0 for those that are none."""
+
+    def __init__(self) -> None:
+        self.errnos: list[int] = []
+
+    def on_response(self, response: Packet) -> None:
+        self.errnos.append(response.aux1)
+
+    def on_lost(self, error: OSError) -> None:
+        self.errnos.append(error.errno or errno.EIO)
+
+
+def test_the_instance_ends_a_watch_that_it_is_told_to_end(session: flamepy.Session, gate: Gate) -> None:
+    task = session.create_task(gate.task)
+    gate.wait_until_reached()
+    link, told = session.connection.link, Recorder()
+    tag = link.open_stream("flame.task.watch", TaskRef(session.id, int(task.id)), told)
+    wait_until(lambda: told.errnos == [0], "the first state is told")
+    for matchtag in (tag + 1, tag, tag):  # nobody's, ours, and ours again
+        link.ask("flame.task.unwatch", Unwatch(matchtag), type(None))
+    assert told.errnos == [0, errno.ENODATA]
+    gate.open()
+    assert final_state(session, task).state is TaskState.SUCCEED
+    assert told.errnos == [0, errno.ENODATA]
+
+
+def test_nothing_is_told_behind_the_end_of_a_watch(client: flamepy.Connection) -> None:
+    """Cancelled and unwatched in one batch, the task was still told to the stream that had ended."""
+    client.register_application("idle", {"shim": flamepy.Shim.WASM})
+    link = client.link
+    with client.create_session(SessionAttributes("idle")) as session:
+        for task in [session.create_task(b"x") for _ in range(50)]:
+            told = Recorder()
+            tag = link.open_stream("flame.task.watch", TaskRef(session.id, int(task.id)), told)
+            wait_until(lambda told=told: told.errnos == [0], "the first state is told")  # type: ignore[misc]  # its own default
+            requests = {
+                "flame.task.cancel": CancelTasks(session.id, [int(task.id)]),
+                "flame.task.unwatch": Unwatch(tag),
+            }
+            with link.lock:
+                for topic, request in requests.items():
+                    link.request(topic, msgspec.json.encode(request) + b"\0", None)
+            assert session.get_task(task.id).is_cancelled()
+            assert told.errnos == [0, errno.ENODATA]
+        assert not link._session.inbox, "these answer nobody's request"
+    client.unregister_application("idle")
+
+
+def test_a_watcher_that_is_closed_tells_no_more(session: flamepy.Session, gate: Gate) -> None:
+    task = session.create_task(gate.task)
+    gate.wait_until_reached()
+    with session.watch_task(task.id) as watcher:
+        assert next(watcher).state is TaskState.RUNNING
+    watcher.close()
+    gate.open()
+    assert final_state(session, task).state is TaskState.SUCCEED
+    assert list(watcher) == []
+
+
+def test_closing_a_watcher_ends_the_wait_of_another_thread(session: flamepy.Session, gate: Gate) -> None:
+    task = session.create_task(gate.task)
+    gate.wait_until_reached()
+    watcher = session.watch_task(task.id)
+    assert next(watcher).state is TaskState.RUNNING
+    rest: list[flamepy.Task] = [task]
+    waiting = threading.Thread(target=lambda: rest.extend(watcher))
+    waiting.start()
+    watcher.close()
+    waiting.join(FAULT_S)
+    assert not waiting.is_alive()
+    assert rest == [task]
 
 
 def test_three_watchers_of_one_task_all_see_its_end(session: flamepy.Session, gate: Gate) -> None:

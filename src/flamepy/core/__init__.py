@@ -10,6 +10,7 @@ from flamepy.core.client import (
     close_session,
     connect,
     create_session,
+    delete_session,
     get_application,
     get_node,
     get_session,
@@ -20,6 +21,7 @@ from flamepy.core.client import (
     open_session,
     register_application,
     unregister_application,
+    update_application,
 )
 from flamepy.core.config import FlameContext
 from flamepy.core.executor import FLAME_INSTANCE_ENDPOINT, run
@@ -107,6 +109,7 @@ __all__ = [
     "close_session",
     "connect",
     "create_session",
+    "delete_session",
     "get_application",
     "get_node",
     "get_object",
@@ -122,5 +125,6 @@ __all__ = [
     "run",
     "short_name",
     "unregister_application",
+    "update_application",
     "update_object",
 ]

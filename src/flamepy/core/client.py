@@ -29,6 +29,8 @@ from flamepy.core.types import (
 from flamepy.protocol import (
     ApplicationInfo,
     ApplicationList,
+    CloseMode,
+    CloseSession,
     ExecutorList,
     Name,
     NodeInfo,
@@ -53,6 +55,7 @@ __all__ = [
     "close_session",
     "connect",
     "create_session",
+    "delete_session",
     "get_application",
     "get_node",
     "get_session",
@@ -63,6 +66,7 @@ __all__ = [
     "open_session",
     "register_application",
     "unregister_application",
+    "update_application",
 ]
 
 _NOTHING = type(None)
@@ -96,6 +100,14 @@ class Connection:
                 )
 
         self.link.ask("flame.application.register", request, _NOTHING, (FlameErrorCode.ALREADY_EXISTS, made_before))
+
+    def update_application(self, name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
+        """Give an application other attributes, in place of all it had; those that are left out are unset.
+
+        Raises as `register_application` does, but for ALREADY_EXISTS; FlameError NOT_FOUND; INVALID_STATE while
+        sessions of it are open.
+        """
+        self.link.ask("flame.application.update", registration_of(name, app_attrs), _NOTHING)
 
     def unregister_application(self, name: str) -> None:
         """Remove an application and its closed sessions. Raises FlameError NOT_FOUND, INVALID_STATE while in use."""
@@ -148,15 +160,37 @@ class Connection:
         """Every session, open and closed, oldest first."""
         return [self._session(info) for info in self.link.ask("flame.session.list", None, SessionList).sessions]
 
-    def close_session(self, session_id: str) -> Session:
-        """Close a session; closing again is fine. Raises FlameError NOT_FOUND, INVALID_STATE while a task runs."""
+    def close_session(self, session_id: str, *, drain: bool = False, force: bool = False) -> Session:
+        """Close a session; closing again is fine.
+
+        What waits is cancelled. While a task runs this raises FlameError INVALID_STATE, and nothing has changed,
+        unless one is chosen: drain takes no more tasks and returns when all there are have ended; who stops
+        waiting for it does not stop it. force cancels what runs as well; services that do not come back from a
+        task are killed soon.
+
+        Raises FlameError NOT_FOUND, INVALID_ARGUMENT if both are chosen.
+        """
+        if drain and force:
+            raise FlameError(FlameErrorCode.INVALID_ARGUMENT, "close with drain or with force, not with both")
+        mode = CloseMode.DRAIN if drain else CloseMode.FORCE if force else CloseMode.PLAIN
         self.link.flush()
-        session = self._session(self.link.ask("flame.session.close", SessionRef(session_id), SessionInfo))
+        session = self._session(self.link.ask("flame.session.close", CloseSession(session_id, mode), SessionInfo))
+        self._forget_stream(session_id)
+        return session
+
+    def delete_session(self, session_id: str) -> None:
+        """Forget a closed session and its tasks; its id is free again.
+
+        Raises FlameError NOT_FOUND, INVALID_STATE if it is open.
+        """
+        self.link.ask("flame.session.delete", SessionRef(session_id), _NOTHING)
+        self._forget_stream(session_id)
+
+    def _forget_stream(self, session_id: str) -> None:
         with self._streams_lock:
             stream = self._streams.pop(session_id, None)
         if stream is not None:
             stream.close()
-        return session
 
     # -- nodes and executors; what is needed for them is loaded by those who ask: 5 ms of every service's start
 
@@ -296,14 +330,24 @@ def list_sessions() -> list[Session]:
     return ConnectionInstance.instance().list_sessions()
 
 
-def close_session(session_id: str) -> Session:
+def close_session(session_id: str, *, drain: bool = False, force: bool = False) -> Session:
     """See `Connection.close_session`."""
-    return ConnectionInstance.instance().close_session(session_id)
+    return ConnectionInstance.instance().close_session(session_id, drain=drain, force=force)
+
+
+def delete_session(session_id: str) -> None:
+    """See `Connection.delete_session`."""
+    ConnectionInstance.instance().delete_session(session_id)
 
 
 def register_application(name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
     """See `Connection.register_application`."""
     ConnectionInstance.instance().register_application(name, app_attrs)
+
+
+def update_application(name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
+    """See `Connection.update_application`."""
+    ConnectionInstance.instance().update_application(name, app_attrs)
 
 
 def unregister_application(name: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flamepy.core.types import Application, Event, InstanceLog, Shim, Task, TaskState
-from flamepy.protocol import Submitted
+from flamepy.protocol import TASK_CREATED_TEXT, Submitted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,11 +74,12 @@ def application_of(info: ApplicationInfo) -> Application:
 def submitted_task(session_id: str, input_data: bytes, answer: bytes) -> Task:
     """The task that flame.task.submit has made of this input."""
     made = msgspec.json.decode(answer.rstrip(b"\0"), type=Submitted)
+    created = time_of(made.creation_time_ms)
     return Task(
         id=str(made.first_task),
         session_id=session_id,
         state=TaskState.PENDING,
-        creation_time=time_of(made.creation_time_ms),
+        creation_time=created,
         input=input_data,
-        events=[],
+        events=[Event(0, TASK_CREATED_TEXT, created)],
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flamepy.core.types import FlameError
+    from flamepy.protocol import TaskOptions
     from flux.packet import Packet
 
 __all__ = ["DirectLines"]
@@ -50,9 +51,9 @@ class DirectLines:
         self._reconnect_s = reconnect_s
         self._idle: list[_Line] = []
 
-    def invoke(self, session_id: str, input_data: bytes) -> bytes | None:
+    def invoke(self, session_id: str, input_data: bytes, options: TaskOptions | None = None) -> bytes | None:
         """Run one task. Raises FlameError as `Session.invoke` does."""
-        task = _Invocation(session_id, input_data)
+        task = _Invocation(session_id, input_data, options)
         try:
             return self._try(task).take()
         except OSError as failure:
@@ -93,9 +94,10 @@ class DirectLines:
 class _Invocation:
     """One task, and the number under which it was sent, once it was."""
 
-    def __init__(self, session_id: str, input_data: bytes) -> None:
+    def __init__(self, session_id: str, input_data: bytes, options: TaskOptions | None) -> None:
         self.session_id = session_id
         self.input_data = input_data
+        self.options = options
         self.client = ""
         self.number = 0
 
@@ -152,7 +154,8 @@ class _Line:
         self._send(stream, task)
 
     def _send(self, stream: _Stream, task: _Invocation) -> None:
-        batch = SubmitBatch(task.session_id, stream.tag, task.number, [task.input_data], task.client)
+        options = task.options or ()
+        batch = SubmitBatch(task.session_id, stream.tag, task.number, [task.input_data], task.client, *options)
         self._session.request("flame.task.submit", _encode(batch), None)
         self._socket.sendall(self._session.bytes_to_send())
         self._receive_until(lambda: stream.has_answer)

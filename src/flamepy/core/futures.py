@@ -19,7 +19,7 @@ import queue
 import threading
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,6 +72,13 @@ class _MadeOnDemand:
         return future.__dict__.setdefault(self._name, self._make())
 
 
+class Owner(Protocol):
+    """Whoever knows what a future stands for."""
+
+    def cancel(self, number: int) -> None:
+        """The future of that number was cancelled: nobody waits for its task any more. Must not wait."""
+
+
 class LeanFuture(Future["bytes | None"]):
     """A pending future. Everything works as on the stock one, with `wait` and `as_completed` too."""
 
@@ -82,9 +89,24 @@ class LeanFuture(Future["bytes | None"]):
     _waiters = _MadeOnDemand(list)
     _done_callbacks = _MadeOnDemand(list)
 
-    def __init__(self) -> None:
+    __slots__ = ("_number", "_owner")  # in places of their own, which cost less than ones in the instance's dictionary
+
+    def __init__(self, owner: Owner | None = None, number: int = 0) -> None:
+        """owner: who is to be told when the future is cancelled, by its number there."""
         # Not super().__init__(): what it sets is above, or made on demand.
-        pass
+        self._owner = owner
+        self._number = number
+
+    def cancel(self) -> bool:
+        """Cancel the task: here at once, so that those who wait are told, and then where it runs.
+
+        Returns False if its result is already here. Never waits: the instance is told soon.
+        """
+        if not super().cancel():
+            return False
+        if tell_if_cancelled(self) and self._owner is not None:
+            self._owner.cancel(self._number)
+        return True
 
 
 def resolve(results: Iterable[tuple[LeanFuture, bytes | None]]) -> None:
@@ -115,10 +137,13 @@ def orphan(future: LeanFuture, error: Exception) -> None:
         future.__dict__.update(_condition=_finished, _waiters=[], _done_callbacks=[], _exception=error, _state=FINISHED)
 
 
-def tell_if_cancelled(future: LeanFuture) -> None:
-    """The end of a future that had one already: those who wait for a cancelled one are told."""
-    if future.cancelled():  # if not, its owner has set a result of his own
+def tell_if_cancelled(future: LeanFuture) -> bool:
+    """If a future has been cancelled, and nobody has told those who wait for it yet, tell them; returns whether."""
+    with future._condition:  # two threads may come here with the same future
+        if future._state != CANCELLED:
+            return False
         future.set_running_or_notify_cancel()
+    return True
 
 
 Outcome: TypeAlias = "tuple[BaseException | None, bytes | None]"

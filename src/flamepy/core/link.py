@@ -205,10 +205,13 @@ class Link:
         """As `open_stream`, for who holds the lock."""
         return self.request(topic, _encode_json(request) + b"\0", receiver, FLUX_MSGFLAG_STREAMING)
 
-    def abandon(self, tag: int) -> None:
-        """Nobody waits for this request any more."""
+    def end_stream(self, tag: int, topic: str, request: msgspec.Struct) -> None:
+        """Nobody waits for the answers to a streaming request any more; the request given tells the instance so."""
         with self._lock:
             self._session.abandon(tag)
+            if self._session.lost is None:
+                self.request(topic, _encode_json(request) + b"\0", None)
+                self._flush()
 
     @property
     def lock(self) -> threading.Lock:
@@ -243,6 +246,13 @@ class Link:
             os.write(self._wake_write, b"!")
         if self._gathered_bytes > UNSENT_MAX_BYTES and threading.current_thread() is not self._thread:
             self._room.wait_for(lambda: self._gathered_bytes <= UNSENT_MAX_BYTES)
+
+    def gather_more(self, batch: Batch) -> None:
+        """Have the batch sent soon, whatever is in it by then. The lock must be held; never waits."""
+        self._gathered.append(batch)
+        if not self._is_awake:
+            self._is_awake = True
+            os.write(self._wake_write, b"!")
 
     def flush(self) -> None:
         """Send what has gathered, on this thread: for a caller that will wait for an answer anyway."""

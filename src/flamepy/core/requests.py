@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from flamepy.core.types import ApplicationAttributes, FlameError, FlameErrorCode, SessionAttributes, short_name
@@ -12,13 +13,14 @@ from flamepy.protocol import (
     CreateSession,
     RegisterApplication,
     SessionSpec,
+    TaskOptions,
     TaskRef,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["check_input", "creation_of", "opening_of", "registration_of", "task_ref"]
+__all__ = ["check_input", "creation_of", "opening_of", "options_of", "registration_of", "task_ref"]
 
 
 def registration_of(name: str, attributes: ApplicationAttributes | Mapping[str, Any]) -> RegisterApplication:
@@ -76,11 +78,22 @@ def check_input(input_data: bytes) -> bytes:
     return input_data
 
 
+def options_of(timeout: float | None, max_retries: int | None) -> TaskOptions | None:
+    """What one task has instead of what its session says, if anything. Raises FlameError INVALID_ARGUMENT."""
+    if timeout is None and max_retries is None:
+        return None
+    if timeout is not None and not (isinstance(timeout, (int, float)) and 0 < timeout < math.inf):
+        raise FlameError(FlameErrorCode.INVALID_ARGUMENT, f"timeout is {timeout!r}, want seconds, more than 0")
+    if max_retries is not None and not (isinstance(max_retries, int) and max_retries >= 0):
+        raise FlameError(FlameErrorCode.INVALID_ARGUMENT, f"max_retries is {max_retries!r}, want 0 or more")
+    return TaskOptions(timeout, max_retries)
+
+
 def task_ref(session_id: str, task_id: str) -> TaskRef:
     """A task by the id that people use. Raises FlameError INVALID_ARGUMENT for no number."""
     try:
         return TaskRef(session_id, int(task_id))
-    except ValueError:
+    except (ValueError, TypeError):
         raise FlameError(
             FlameErrorCode.INVALID_ARGUMENT, f"task id {task_id!r} is not a number; ids are '1', '2', …"
         ) from None

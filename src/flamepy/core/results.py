@@ -15,20 +15,22 @@ import msgspec
 from flamepy.core.errors import FORKED, closed_error, error_of, lost_error, refusal_error, task_error
 from flamepy.core.futures import LeanFuture, orphan, resolve, tell_if_cancelled
 from flamepy.core.sent import SentInputs
+from flamepy.core.submissions import chunks_of
 from flamepy.core.types import FlameError, TaskState
-from flamepy.protocol import OpenResults, ResultBatch, SubmitBatch
+from flamepy.protocol import CancelTasks, OpenResults, ResultBatch, SubmitBatch
 from flux.constants import FLUX_MATCHTAG_NONE
 from flux.constants import FLUX_MSGFLAG_STREAMING as _STREAMING
 
 if TYPE_CHECKING:
     from flamepy.core.link import Link
+    from flamepy.protocol import TaskOptions
     from flux.packet import Packet
 
 __all__ = ["ResultStream"]
 
-_BATCH_BYTES = 1 << 20
 _SUCCEED = int(TaskState.SUCCEED)
 
+_new_future = LeanFuture.__new__
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ResultBatch).decode
 
@@ -49,33 +51,47 @@ class ResultStream:
         """Whose numbers these are, also on another connection."""
         self._created = 0
         self._next = 1
+        self._first_unsent = 1
         self._inputs: list[bytes | None] = []
-        """Those that are not sent yet."""
+        """The last of those that are not sent yet."""
+        self._options: TaskOptions | None = None
+        """Of these inputs."""
+        self._sealed: list[tuple[int, list[bytes | None], TaskOptions | None]] = []
+        """Inputs before these, with other options: (the number of the first, inputs, options)."""
+        self._cancelled: list[int] = []
+        """The numbers of tasks whose futures were cancelled, to be sent."""
         self._sent = SentInputs() if link.reconnect_s else None
         self._is_resuming = False
         self._futures: dict[int, LeanFuture] = {}
         self._ended: FlameError | None = None
         _streams.add(self)
 
-    def submit(self, input_data: bytes, *, is_urgent: bool = False) -> Future[bytes | None]:
-        """Put one task on the way, an urgent one at once.
+    def submit(
+        self, input_data: bytes, *, is_urgent: bool = False, options: TaskOptions | None = None
+    ) -> Future[bytes | None]:
+        """Put one task on the way, an urgent one at once; options: where they differ from the session's.
 
         Raises FlameError if the session is known to be closed, or the link is lost.
         """
-        future = LeanFuture()
+        future = _new_future(LeanFuture)  # what its __init__ does, without the call: that pays for owner and number
+        future._owner = self
         link = self._link
         with link.lock:
             if self._ended is not None:
                 raise FlameError(self._ended.code, self._ended.message)
             link.check()
+            if options != self._options:
+                self._seal()
+                self._options = options
             self._inputs.append(input_data)
-            self._futures[self._next] = future
-            self._next += 1
+            future._number = number = self._next
+            self._futures[number] = future
+            self._next = number + 1
             is_first = len(self._inputs) == 1 and not self._is_resuming
             link.gather(self, len(input_data), is_first=is_first, is_urgent=is_urgent)
         return future
 
-    def create(self, input_data: bytes) -> bytes:
+    def create(self, input_data: bytes, options: TaskOptions | None = None) -> bytes:
         """Make one task and wait until the instance holds it; returns its answer. The result is not asked for.
 
         Raises FlameError as `submit` does, and what the instance refuses it with.
@@ -83,54 +99,79 @@ class ResultStream:
         with self._link.lock:
             self._created += 1
             number = self._created
-        batch = SubmitBatch(self._session_id, FLUX_MATCHTAG_NONE, number, [input_data], f"{self._client}-created")
+        client = f"{self._client}-created"
+        batch = SubmitBatch(self._session_id, FLUX_MATCHTAG_NONE, number, [input_data], client, *(options or ()))
         return self._link.call("flame.task.submit", _encode(batch), bytes)
 
-    def invoke(self, input_data: bytes) -> bytes | None:
+    def cancel(self, number: int) -> None:
+        """Tell the instance that nobody waits for this task, with what else is on its way. Never waits."""
+        link = self._link
+        with link.lock:
+            if self._ended is None and not link.is_lost:
+                self._cancelled.append(number)
+                if len(self._cancelled) == 1 and not self._is_resuming:
+                    link.gather_more(self)
+
+    def invoke(self, input_data: bytes, options: TaskOptions | None = None) -> bytes | None:
         """Run one task and wait for it: on a direct line, unless tasks that were submitted before are still out.
 
         Those must come first, and only on one connection is that certain.
         """
         if self._futures:
-            return self.submit(input_data, is_urgent=True).result()
+            return self.submit(input_data, is_urgent=True, options=options).result()
         self._link.check()
         if self._ended is not None:
             raise FlameError(self._ended.code, self._ended.message)
-        return self._link.direct.invoke(self._session_id, input_data)
+        return self._link.direct.invoke(self._session_id, input_data, options)
+
+    # -- out; the link's lock is held
 
     def send(self) -> None:
-        """Called by the link, under its lock, when it is time to send what has gathered."""
+        """Called by the link when it is time to send what has gathered."""
         if self._is_resuming:
             return  # what was submitted before goes before
-        inputs = self._inputs
-        if not inputs:
-            return
+        self._seal()
+        sealed, self._sealed = self._sealed, []
         if not self._tag:
             self._open([])
-        number = self._first_unsent
-        self._inputs = []
-        self._send(number, inputs)
+        for first, inputs, options in sealed:
+            self._send(first, inputs, options)
+        self._first_unsent = self._next
+        if self._cancelled:
+            self._send_cancelled()
+
+    def _seal(self) -> None:
+        """What has gathered becomes a batch of its own: what comes next has other options, or it is time to send."""
+        if self._inputs:
+            self._sealed.append((self._next - len(self._inputs), self._inputs, self._options))
+            self._inputs = []
 
     def _open(self, unanswered: list[tuple[int, int]]) -> None:
         request = msgspec.json.encode(OpenResults(self._session_id, self._client, unanswered)) + b"\0"
         self._tag = self._link.request("flame.session.results", request, self, _STREAMING)
 
-    def _send(self, number: int, inputs: list[bytes | None]) -> None:
+    def _send(self, number: int, inputs: list[bytes | None], options: TaskOptions | None) -> None:
         if self._sent is not None:
-            self._sent.keep(number, inputs)
-        for chunk in _chunks(inputs):
-            batch = SubmitBatch(self._session_id, self._tag, number, chunk, self._client)
+            self._sent.keep(number, inputs, options)
+        for chunk in chunks_of(inputs):
+            batch = SubmitBatch(self._session_id, self._tag, number, chunk, self._client, *(options or ()))
             self._link.request("flame.task.submit", _encode(batch), None)
             number += len(chunk)
+
+    def _send_cancelled(self) -> None:
+        """Behind the submissions, for some of these may be among them."""
+        numbers, self._cancelled = self._cancelled, []
+        asked = CancelTasks(self._session_id, stream=self._tag, numbers=numbers)
+        self._link.request("flame.task.cancel", msgspec.json.encode(asked) + b"\0", None)
 
     # -- a new connection
 
     def resume(self) -> None:
         """Ask for what was missed; called by the link, under its lock, when it begins a new conversation."""
-        unsent = self._first_unsent
-        unanswered = _runs(sorted(number for number in self._futures if number < unsent))
+        unanswered = [number for number in self._futures if number < self._first_unsent]
+        self._cancelled = [number for number, future in self._futures.items() if future.cancelled()]
         self._is_resuming = bool(unanswered)
-        self._open(unanswered)
+        self._open(_runs(sorted(unanswered)))
 
     def _submit_again(self, unknown: list[tuple[int, int]]) -> None:
         """The instance has told which numbers have become no task; then all goes on."""
@@ -138,10 +179,10 @@ class ResultStream:
             if self._sent is None:
                 return  # the end came first
             for first, count in unknown:
-                self._send(first, self._sent.take(first, count))
+                for number, inputs, options in self._sent.take(first, count):
+                    self._send(number, inputs, options)
             self._is_resuming = False
-            if self._inputs:
-                self._link.gather(self, 0, is_first=True, is_urgent=False)
+            self._link.gather_more(self)
 
     # -- answers, on the I/O thread
 
@@ -161,22 +202,19 @@ class ResultStream:
                 continue
             if state == _SUCCEED:
                 succeeded.append((future, output))
-            else:
+            elif not future.cancelled():  # else it is we who cancelled the task
                 _fail(future, task_error(state, message))
         resolve(succeeded)
         for first, count, code, text in batch.refused:
             for number in range(first, first + count):
                 _fail(pop(number, None), refusal_error(code, text))
         if self._sent is not None and self._sent.is_heavy:
-            self._sent.drop_answered(self._futures)
+            with self._link.lock:
+                self._sent.drop_answered(self._futures)
 
     def on_lost(self, error: OSError) -> None:
         """The connection is gone."""
         self.end(lost_error(self._link.uri, error))
-
-    @property
-    def _first_unsent(self) -> int:
-        return self._next - len(self._inputs)
 
     def close(self) -> None:
         """The session is closed: take no more. What is on the way is resolved by the end of the stream."""
@@ -195,6 +233,8 @@ class ResultStream:
             self._ended = error
             futures, self._futures = self._futures, {}
             self._inputs.clear()
+            self._sealed.clear()
+            self._cancelled.clear()
             self._sent = None
         for future in futures.values():
             _fail(future, FlameError(error.code, error.message))
@@ -225,21 +265,6 @@ def _fail(future: LeanFuture | None, error: FlameError) -> None:
         future.set_exception(error)
     except InvalidStateError:
         tell_if_cancelled(future)
-
-
-def _chunks(inputs: list[bytes | None]) -> list[list[bytes | None]]:
-    """Cut into messages of about _BATCH_BYTES."""
-    if sum(len(data or b"") for data in inputs) <= _BATCH_BYTES:
-        return [inputs]
-    chunks: list[list[bytes | None]] = [[]]
-    size = 0
-    for data in inputs:
-        if chunks[-1] and size + len(data or b"") > _BATCH_BYTES:
-            chunks.append([])
-            size = 0
-        chunks[-1].append(data)
-        size += len(data or b"")
-    return chunks
 
 
 def _runs(numbers: list[int]) -> list[tuple[int, int]]:

@@ -14,13 +14,25 @@ import msgspec
 from flamepy.core.convert import logs_of, submitted_task, task_of
 from flamepy.core.errors import error_of, lost_error, watch_timeout
 from flamepy.core.mapping import map_inputs
-from flamepy.core.requests import check_input, task_ref
+from flamepy.core.requests import check_input, options_of, task_ref
 from flamepy.core.snapshot import SessionSnapshot
-from flamepy.core.types import Task, TaskState
-from flamepy.protocol import ListLogs, ListTasks, LogList, SessionInfo, TaskInfo, TaskList, TaskRef
+from flamepy.core.types import FlameError, FlameErrorCode, Task, TaskState
+from flamepy.protocol import (
+    CancelledTasks,
+    CancelTasks,
+    ListLogs,
+    ListTasks,
+    LogList,
+    SessionInfo,
+    TaskInfo,
+    TaskList,
+    TaskRef,
+    Unwatch,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from types import TracebackType
 
     from flamepy.core.client import Connection
     from flamepy.core.link import Link
@@ -35,36 +47,64 @@ _PAGE = 500
 
 
 class Session(SessionSnapshot):
-    """A session of one application: a place to run tasks. Thread-safe. Attributes: those of SessionSnapshot."""
+    """A session of one application: a place to run tasks. Thread-safe. Attributes: those of SessionSnapshot.
+
+    As a context manager it is closed at the end of the block: when all its tasks have ended (as
+    `close(drain=True)`), or at once if the block is left with an exception (as `close(force=True)`).
+    """
 
     def __init__(self, connection: Connection, info: SessionInfo, stream: ResultStream) -> None:
         super().__init__(info)
         self.connection = connection
         self._stream = stream
 
-    def run(self, input_data: bytes) -> Future[bytes | None]:
+    def run(
+        self, input_data: bytes, *, timeout: float | None = None, max_retries: int | None = None
+    ) -> Future[bytes | None]:
         """Run one task; returns at once.
 
         The future gives the service's output. It raises FlameError INTERNAL with the service's text if
-        the task failed, INVALID_STATE if the session was closed first. Future.cancel() stops the
-        waiting, not the task. Blocks only while 64 MiB wait to be sent. Raises FlameError
-        INVALID_ARGUMENT unless input_data is bytes, INVALID_STATE if the session is known to be closed.
-        """
-        return self._stream.submit(check_input(input_data))
+        the task failed, timed out, or was given up because its executors died; INVALID_STATE if it was
+        cancelled by somebody else, or with its session. Future.cancel() cancels the task, too, also while
+        it runs.
 
-    def invoke(self, input_data: bytes) -> bytes | None:
+        timeout: seconds that the task may run; max_retries: how often it is done again after its executor
+        died with it; None for what the session says. Blocks only while 64 MiB wait to be sent. Raises
+        FlameError INVALID_ARGUMENT unless input_data is bytes and the options are within bounds,
+        INVALID_STATE if the session is known to be closed.
+        """
+        if timeout is None and max_retries is None:
+            return self._stream.submit(check_input(input_data))
+        return self._stream.submit(check_input(input_data), options=options_of(timeout, max_retries))
+
+    def invoke(
+        self, input_data: bytes, *, timeout: float | None = None, max_retries: int | None = None
+    ) -> bytes | None:
         """Run one task and wait for its output.
 
         Raises as `run` and its future do, and INVALID_STATE in a future's callback, which must not wait.
         """
         self._link.check_may_wait("invoke")
-        return self._stream.invoke(check_input(input_data))
+        return self._stream.invoke(check_input(input_data), options_of(timeout, max_retries))
 
     map = map_inputs
 
-    def create_task(self, input_data: bytes) -> Task:
-        """Create a task; returns when the instance holds it, PENDING. Follow it with watch_task or get_task."""
-        return submitted_task(self.id, input_data, self._stream.create(check_input(input_data)))
+    def create_task(self, input_data: bytes, *, timeout: float | None = None, max_retries: int | None = None) -> Task:
+        """Create a task; returns when the instance holds it, PENDING. Follow it with watch_task or get_task.
+
+        The options are those of `run`. Raises FlameError as `run` does, NOT_FOUND if the session is gone.
+        """
+        answer = self._stream.create(check_input(input_data), options_of(timeout, max_retries))
+        return submitted_task(self.id, input_data, answer)
+
+    def cancel_task(self, task_id: str) -> bool:
+        """Cancel a task that waits or runs; returns False if it had ended before.
+
+        It is CANCELLED at once for everyone who looks or waits. One that waits never runs; a service that does
+        not come back from one that runs is killed soon. Raises FlameError NOT_FOUND, INVALID_ARGUMENT for no number.
+        """
+        task = task_ref(self.id, task_id).task
+        return task in self._link.ask("flame.task.cancel", CancelTasks(self.id, [task]), CancelledTasks).cancelled
 
     def get_task(self, task_id: str) -> Task:
         """One task with input, output and events. Raises FlameError NOT_FOUND, INVALID_ARGUMENT for no number."""
@@ -75,7 +115,10 @@ class Session(SessionSnapshot):
         return TaskIterator(self._link, self.id)
 
     def watch_task(self, task_id: str, timeout: float | None = None) -> TaskWatcher:
-        """The task's states from now on, ending with its final one. timeout is in seconds, for all of it."""
+        """The task's states from now on, ending with its final one. timeout is in seconds, for all of it.
+
+        `TaskWatcher.close`, or a with block, ends it before.
+        """
         return TaskWatcher(self._link, task_ref(self.id, task_id), timeout)
 
     def logs(self, executor: str | None = None, *, task_id: str | None = None) -> list[InstanceLog]:
@@ -95,12 +138,24 @@ class Session(SessionSnapshot):
             is_complete = page.complete
         return logs_of(infos)
 
-    def close(self) -> None:
-        """Close the session: what waits is cancelled. Any number of times.
+    def close(self, drain: bool = False, force: bool = False) -> None:
+        """Close the session: what waits is cancelled. Any number of times; see `Connection.close_session`.
 
-        Raises FlameError INVALID_STATE while a task is running.
+        Raises FlameError INVALID_STATE while a task is running, unless it is told what to do about that.
         """
-        self.connection.close_session(self.id)
+        self.connection.close_session(self.id, drain=drain, force=force)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.close(drain=kind is None, force=kind is not None)
+        except FlameError as refusal:
+            if refusal.code is not FlameErrorCode.NOT_FOUND:  # closed within the block, and forgotten since
+                raise
 
     @property
     def _link(self) -> Link:
@@ -138,13 +193,15 @@ class TaskWatcher(Iterator[Task]):
     """One task's states as they change. Ends after SUCCEED, FAILED or CANCELLED.
 
     The first state is the one at the time of asking. `next` raises TimeoutError when the time given
-    is over, also while it waits, and FlameError NOT_FOUND if there is no such task.
+    is over, also while it waits, and FlameError NOT_FOUND if there is no such task. A context manager:
+    who has seen enough before the end says so with `close`, and the instance tells no more.
     """
 
     def __init__(self, link: Link, task: TaskRef, timeout: float | None) -> None:
         self._link = link
         self._task = task
-        self._answers: queue.SimpleQueue[Packet | OSError] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Packet | OSError | None] = queue.SimpleQueue()
+        """None: closed."""
         self._timeout = timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._last: TaskState | None = None
@@ -165,6 +222,22 @@ class TaskWatcher(Iterator[Task]):
         """On the I/O thread: the connection is gone."""
         self._answers.put(error)
 
+    def close(self) -> None:
+        """Be told no more: `next` raises StopIteration from now on, also where another thread waits in it.
+
+        Any number of times. Never waits.
+        """
+        if not self._is_over:
+            self._is_over = True
+            self._answers.put(None)
+            self._link.end_stream(self._tag, "flame.task.unwatch", Unwatch(self._tag))
+
+    def __enter__(self) -> TaskWatcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def __next__(self) -> Task:
         task = self._next_state()
         while self._is_again and task.state == self._last:
@@ -177,6 +250,8 @@ class TaskWatcher(Iterator[Task]):
             raise StopIteration
         self._link.check_may_wait("watch_task")
         answer = self._next_answer()
+        if answer is None:
+            raise StopIteration
         if isinstance(answer, OSError):
             self._is_over = True
             raise lost_error(self._link.uri, answer)
@@ -187,11 +262,10 @@ class TaskWatcher(Iterator[Task]):
             raise error_of(answer)
         return task_of(msgspec.json.decode((answer.payload or b"").rstrip(b"\0"), type=TaskInfo))
 
-    def _next_answer(self) -> Packet | OSError:
+    def _next_answer(self) -> Packet | OSError | None:
         remaining = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         try:
             return self._answers.get(timeout=remaining)
         except queue.Empty:
-            self._is_over = True
-            self._link.abandon(self._tag)
+            self.close()
             raise watch_timeout(self._task, self._timeout) from None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flamepy.core.types import FlameError
 
-__all__ = ["Submissions"]
+__all__ = ["Submissions", "chunks_of"]
 
 _W = TypeVar("_W")
 _BATCH_BYTES = 1 << 20
@@ -59,7 +59,7 @@ class Submissions(Generic[_W]):
         """What has gathered, as payloads of flame.task.submit; stream: the matchtag that the results are to come to."""
         inputs, self._inputs = self._inputs, []
         number = self._next - len(inputs)
-        for chunk in _chunks(inputs):
+        for chunk in chunks_of(inputs):
             yield _encode(SubmitBatch(self._session_id, stream, number, chunk))
             number += len(chunk)
 
@@ -93,8 +93,8 @@ class Submissions(Generic[_W]):
         return list(waiters.values())
 
 
-def _chunks(inputs: list[bytes | None]) -> Iterator[list[bytes | None]]:
-    """Cut into pieces of about _BATCH_BYTES."""
+def chunks_of(inputs: list[bytes | None]) -> Iterator[list[bytes | None]]:
+    """Cut into pieces of about 1 MiB, which is what a message should carry."""
     size = begin = 0
     for end, data in enumerate(inputs):
         if size and size + len(data or b"") > _BATCH_BYTES:

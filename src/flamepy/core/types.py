@@ -270,6 +270,10 @@ class Task:
         """Whether the service failed it."""
         return self.state == TaskState.FAILED
 
+    def is_cancelled(self) -> bool:
+        """Whether it was cancelled, by itself or with its session, before the service had answered."""
+        return self.state == TaskState.CANCELLED
+
 
 @dataclass
 class InstanceLog:

@@ -12,13 +12,14 @@ import click
 from hearth.rundir import default_rundir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from flamepy.core.client import Connection
 
 __all__ = [
     "FLUX_FIRST",
     "bus_uri_option",
+    "form_option",
     "json_option",
     "need_uri",
     "open_connection",
@@ -38,6 +39,14 @@ uri_option = click.option("--uri", metavar="URI", help=_WHERE.format(*_FLAME_FIR
 bus_uri_option = click.option("--uri", metavar="URI", help=_WHERE.format(*FLUX_FIRST))
 """For commands that talk to the message plane only."""
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+
+
+def form_option(*forms: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """``-o FORM``, table if not said, beside `json_option`; the command takes it as form."""
+    return click.option(
+        "-o", "--output", "form", type=click.Choice(["table", *forms, "json"]), default="table", show_default=True,
+        help="What form the answer has.",
+    )  # fmt: skip
 
 
 def _find_uri(given: str | None, variables: tuple[str, str] = _FLAME_FIRST) -> str | None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +12,7 @@ import msgspec
 
 from hearth.cli.address import bus_uri_option, json_option
 from hearth.cli.bus import open_bus
-from hearth.cli.output import Column, print_json, print_json_list, print_table, short_text, size_text
+from hearth.cli.output import Column, print_json, print_json_list, print_screen, print_table, short_text, size_text
 
 if TYPE_CHECKING:
     from hearth.cli.bus import Bus
@@ -22,7 +21,6 @@ __all__ = ["connection"]
 
 _SHORT_ID = 8  # as in the route of a ping
 _COMMAND_MAX = 50
-_CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 _FRONT = [Column("UUID"), *(Column(title, is_number=True) for title in ("PID", "UID"))]
 _COUNTS = [Column(title, is_number=True) for title in ("In", "Out", "Bytes in", "Bytes out")]
@@ -126,10 +124,8 @@ def _watch(bus: Bus, period_s: float, *, as_json: bool) -> None:
 
 
 def _print_screen(clients: list[_Client], rates: dict[str, tuple[float | None, ...]]) -> None:
-    sys.stdout.write(_CLEAR_SCREEN if sys.stdout.isatty() else "")
     rows = ((*_front(each), *_rate_texts(rates.get(each.uuid, ())), *_back(each)) for each in clients)
-    print_table([*_FRONT, *_RATES, *_BACK], rows)
-    click.echo()
+    print_screen([*_FRONT, *_RATES, *_BACK], rows)
 
 
 def _print_json(clients: list[_Client], rates: dict[str, tuple[float | None, ...]]) -> None:

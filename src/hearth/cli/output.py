@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from datetime import datetime
     from enum import IntEnum
 
-    from flamepy.core.types import ResourceRequirement
+    from flamepy.core.types import Event, ResourceRequirement
 
 __all__ = [
     "Column",
+    "event_texts",
     "json_bytes",
     "one_line",
     "print_json",
     "print_json_list",
+    "print_screen",
     "print_table",
     "resources_text",
     "short_text",
@@ -39,8 +41,10 @@ __all__ = [
 ]
 
 _PAGE_ROWS = 500
+_CLEAR_SCREEN = "\x1b[H\x1b[2J"
 _COLOURS = {
     "Open": "green",
+    "Closing": "yellow",
     "Closed": "bright_black",
     "Enabled": "green",
     "Disabled": "bright_black",
@@ -109,6 +113,13 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Non
     sys.stdout.flush()
 
 
+def print_screen(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+    """A table in the place of the one before, on a terminal; elsewhere below it, with an empty line between."""
+    sys.stdout.write(_CLEAR_SCREEN if sys.stdout.isatty() else "")
+    print_table(columns, rows)
+    click.echo()
+
+
 def _take_page(rows: Iterable[Sequence[str]]) -> list[list[str]]:
     return [[one_line(cell) for cell in row] for row in itertools.islice(rows, _PAGE_ROWS)]
 
@@ -171,6 +182,15 @@ def resources_text(amount: ResourceRequirement) -> str:
 def state_name(state: IntEnum) -> str:
     """``Succeed`` for SUCCEED, as the engine's own messages have it."""
     return state.name.capitalize()
+
+
+def event_texts(events: Iterable[Event]) -> list[str]:
+    """``12:30:05.250: message (code)`` in local time, one an event."""
+    return [
+        f"{event.creation_time.astimezone():%H:%M:%S.%f}"[:-3] + f": {event.message} ({event.code})"
+        for event in events
+        if event.creation_time is not None
+    ]
 
 
 def time_text(time: datetime | None) -> str:

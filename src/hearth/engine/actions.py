@@ -20,6 +20,7 @@ __all__ = [
     "KillExecutor",
     "LaunchExecutor",
     "RecallResults",
+    "SessionClosed",
     "TellWatcher",
 ]
 
@@ -85,6 +86,13 @@ class TellWatcher:
     task: Task
 
 
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """A session that was closing is closed now: answer those who asked for it."""
+
+    session: Session
+
+
 Action: TypeAlias = (
     LaunchExecutor
     | EnterSession
@@ -94,4 +102,5 @@ Action: TypeAlias = (
     | DeliverResults
     | RecallResults
     | TellWatcher
+    | SessionClosed
 )

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import ApplicationAttributes, ApplicationSchema, FlameError, FlameErrorCode
 from hearth.engine.model import Application
+from hearth.engine.schemas import problem_of_schema
 
 if TYPE_CHECKING:
     from hearth.engine.state import State
@@ -43,6 +43,13 @@ class Applications:
         """Have it, whatever was there under its name."""
         self._applications[application.name] = application
         self._state.note_application(application)
+
+    def update(self, name: str, attributes: ApplicationAttributes) -> None:
+        """Replace the attributes. Raises FlameError NOT_FOUND, INVALID_ARGUMENT for one out of bounds."""
+        application = self.get(name)
+        _check_attributes(name, attributes)
+        application.attributes = attributes
+        self.add(application)
 
     def remove(self, name: str) -> None:
         """Raises FlameError NOT_FOUND."""
@@ -90,11 +97,6 @@ def _check_attributes(name: str, attributes: ApplicationAttributes) -> None:
 def _check_schema(name: str, schema: ApplicationSchema) -> None:
     for what in ("input", "output", "common_data"):
         text = getattr(schema, what)
-        if not text:
-            continue
-        try:
-            parsed = json.loads(text)
-        except ValueError as error:
-            raise _refuse(f"application {name!r}: schema.{what} is not JSON: {error}") from None
-        if not isinstance(parsed, (dict, bool)):
-            raise _refuse(f"application {name!r}: schema.{what} is no JSON Schema (want an object or a boolean)")
+        problem = problem_of_schema(text) if text else None
+        if problem is not None:
+            raise _refuse(f"application {name!r}: schema.{what} {problem}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine: what happened goes in with its time, what to do comes out.
 
-A shell calls `sessions`, `tasks` and `executors` for everything that a batch of input holds, then
+A shell calls `sessions`, `tasks`, `cancellation` and `executors` for everything that a batch of input holds, then
 `step` once, and carries out the actions it returns. Nothing here reads a clock, a socket or a file,
 so the same inputs always give the same actions.
 """
@@ -11,7 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import SessionState, Shim
+from hearth.engine.cancellation import Cancellation
+from hearth.engine.deadlines import Deadlines
 from hearth.engine.executors import Executors
+from hearth.engine.retries import Retries
 from hearth.engine.scheduler import Scheduler
 from hearth.engine.sessions import Sessions
 from hearth.engine.state import Limits, State
@@ -48,9 +51,11 @@ class Engine:
     ) -> None:
         self.state = State(capacity, shims, limits or Limits(), executor_prefix, host)
         self.state.is_recorded = is_recorded
-        self.tasks = Tasks(self.state)
-        self.sessions = Sessions(self.state, self.tasks)
-        self.executors = Executors(self.state, self.tasks)
+        deadlines = Deadlines(self.state)
+        self.tasks = Tasks(self.state, deadlines)
+        self.cancellation = Cancellation(self.state, self.tasks, deadlines)
+        self.sessions = Sessions(self.state, self.tasks, self.cancellation)
+        self.executors = Executors(self.state, self.tasks, Retries(self.state, self.tasks), deadlines)
         self._scheduler = Scheduler(self.state)
 
     @property
@@ -66,11 +71,11 @@ class Engine:
     def step(self, now: float) -> list[Action]:
         """Close a batch: do what is due, match tasks and executors, and say what is to be done."""
         state = self.state
-        if state.is_draining:
-            self._dismiss_idle(now)
-        else:
-            self._dispatch(now)
+        self._deal(now)
         state.tick(now)
+        self._deal(now)  # what came due may have given tasks back
+        if state.closing_sessions:
+            self.sessions.close_drained(now)
         if state.is_placement_due and not state.is_draining and not state.expected:
             state.is_placement_due = False
             self._place(now)
@@ -98,10 +103,16 @@ class Engine:
                 self.sessions.discard(session, reason, now)
         for session, tasks in changes.created:
             if session.is_stored:
-                self.tasks.disown(session, tasks, reason, now)
+                self.cancellation.disown(session, tasks, reason, now)
         for name, application in changes.applications.items():
             if application is not None and not application.is_stored and not self.sessions.of(application):
                 self.applications.remove(name)
+
+    def _deal(self, now: float) -> None:
+        if self.state.is_draining:
+            self._dismiss_idle(now)
+        else:
+            self._dispatch(now)
 
     def _dismiss_idle(self, now: float) -> None:
         for executor in self.state.executors.values():

@@ -16,7 +16,7 @@ class EventCode(IntEnum):
     SUCCEEDED = 2
     FAILED = 3
     RETURNED = 16
-    """It waits again: its executor died, or gave it back."""
+    """It waits again: its executor died."""
     CANCELLED = 17
     FORGOTTEN = 18
     """Its input and output were dropped to keep the instance within its memory bound."""

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import FlameError, FlameErrorCode
 from hearth.engine.actions import DismissExecutor, EnterSession, KillExecutor, LaunchExecutor
+from hearth.engine.deadlines import timeout_of
 from hearth.engine.events import EventCode
 from hearth.engine.lifecycle import ExecutorEvent, ExecutorState
 from hearth.engine.model import EventRecord, Executor, Session
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flamepy.protocol import CompletionBatch
+    from hearth.engine.deadlines import Deadlines
+    from hearth.engine.retries import Retries
     from hearth.engine.state import State
     from hearth.engine.tasks import Tasks
 
@@ -25,14 +29,19 @@ _INSTALLATION_FAILED = 10
 _SHIM_FAILED = 11
 _ENTER_FAILED = 12
 _UNKNOWN = 19
+_SETTLED_S = 60.0
+"""An executor that was ready for so long and then ends without a task is no failed attempt to get one."""
 
 
 class Executors:
     """The executors of one engine."""
 
-    def __init__(self, state: State, tasks: Tasks) -> None:
+    def __init__(self, state: State, tasks: Tasks, retries: Retries, deadlines: Deadlines) -> None:
         self._state = state
         self._tasks = tasks
+        self._retries = retries
+        self._deadlines = deadlines
+        deadlines.on_overdue = self._at_work_too_long
 
     def launch(self, session: Session, now: float) -> None:
         """Start one more for the session; its room is taken from now on."""
@@ -109,6 +118,10 @@ class Executors:
                 self._enter_failed(executor, report.failure, now)
             elif report.entered:
                 self._entered(executor, now)
+                executor.bound_at = now
+        at_work = executor.task_at_work
+        if executor.ghosts:
+            executor.bury(itertools.chain((done[0] for done in report.done), report.returned))
         if report.done:
             executor.completed += self._tasks.record(executor, report.done, now)
             executor.window.measure(len(report.done), report.busy_s)
@@ -116,6 +129,8 @@ class Executors:
         if report.returned:
             self._tasks.put_back(executor, report.returned)
             executor.window.close()
+        if executor.task_at_work is not at_work:
+            self._deadlines.begin(executor, now)
         if session.pending:
             self._state.to_dispatch[session.id] = session
         if executor.is_idle:
@@ -151,18 +166,18 @@ class Executors:
         state.free = state.free.plus(session.resources)
         state.is_placement_due = True
         if executor.in_flight:
-            self._tasks.abandon(executor, f"executor {executor.id} {how}", now)
+            self._retries.abandon(executor, f"executor {executor.id} {how}", now)
         elif executor.failure is not None:
             self._bind_failed(executor, *executor.failure, now)
         elif was is ExecutorState.VOID and return_code == _INSTALLATION_FAILED:
             self._bind_failed(executor, return_code, f"application installation failed: {how}", now)
         elif was in (ExecutorState.VOID, ExecutorState.BINDING):
             self._bind_failed(executor, _SHIM_FAILED, f"shim creation failed: the process {how}", now)
-        elif was is ExecutorState.BOUND and not executor.completed:
+        elif was is ExecutorState.BOUND and not executor.completed and now < executor.bound_at + _SETTLED_S:
             # Else one that enters and ends, again and again, would be replaced for ever.
             self._bind_failed(executor, _UNKNOWN, f"before its first task the process {how}", now)
-        if session.pending and session.gave_up is not None and not session.executors:
-            self._tasks.fail_pending(session, session.gave_up, now)
+        if session.waiting and session.gave_up is not None and not session.executors:
+            self._tasks.fail_waiting(session, session.gave_up, now)
 
     # -- attempts that failed
 
@@ -173,7 +188,7 @@ class Executors:
             f"Executor {executor.id} on node {state.host} failed to bind session"
             f" with return_code {return_code}: {detail}"
         )
-        session.events.append(EventRecord(EventCode.BIND_FAILED, text, now))
+        session.add_event(EventRecord(EventCode.BIND_FAILED, text, now))
         session.bind_failures += 1
         state.note_session(session)
         if session.bind_failures < limits.bind_attempts:
@@ -184,7 +199,7 @@ class Executors:
             tried = f"{session.bind_failures}/{limits.bind_attempts}"
             session.gave_up = f"{text}; gave up after {tried} attempts"
             final = f"Session retry limit reached after {tried} failed attempts; the last one: {detail}"
-            session.events.append(EventRecord(EventCode.GAVE_UP, final, now))
+            session.add_event(EventRecord(EventCode.GAVE_UP, final, now))
 
     def _retry(self, now: float) -> None:
         self._state.is_placement_due = True
@@ -216,6 +231,20 @@ class Executors:
     def _kill(self, executor: Executor) -> None:
         executor.advance(ExecutorEvent.OVERDUE)
         self._state.actions.append(KillExecutor(executor))
+
+    def _at_work_too_long(self, executor: Executor, now: float) -> None:
+        """Its task has reached its timeout, or was cancelled and the process does not come back from it.
+
+        The others in its hands were not begun, and wait again without blame.
+        """
+        task = executor.task_at_work
+        if task is not None and task.id not in executor.ghosts:
+            text = f"task timed out: it ran longer than {timeout_of(executor.session, task):g} s"
+            self._tasks.record(executor, [(task.id, None, text)], now)
+        executor.bury(list(executor.in_flight))
+        self._tasks.put_back(executor, list(executor.in_flight))
+        self._kill(executor)
+        self._state.is_placement_due = True
 
     def _fell_idle(self, executor: Executor, now: float) -> None:
         executor.idle_since = now

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lives of tasks and executors, as tables. What is not in a table cannot happen.
 
-Session lives are two states and one rule (`Engine.close_session`), too short for a table.
+Session lives are two states and three ways from one to the other (`Sessions.close`), too short for a table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TaskEvent(Enum):
     SUCCEEDED = auto()
     FAILED = auto()
     RETURNED = auto()
-    """Its executor gave it back, or died before the task was to blame."""
+    """Its executor gave it back, or died and it may be done again."""
     CANCELLED = auto()
 
 
@@ -40,7 +40,7 @@ TASK_LIFE: Final[Mapping[TaskEvent, Mapping[TaskState, TaskState]]] = MappingPro
         # A waiting task fails when its session has given up getting instances.
         TaskEvent.FAILED: {TaskState.RUNNING: TaskState.FAILED, TaskState.PENDING: TaskState.FAILED},
         TaskEvent.RETURNED: {TaskState.RUNNING: TaskState.PENDING},
-        TaskEvent.CANCELLED: {TaskState.PENDING: TaskState.CANCELLED},
+        TaskEvent.CANCELLED: {TaskState.PENDING: TaskState.CANCELLED, TaskState.RUNNING: TaskState.CANCELLED},
     }
 )
 """event → state before → state after. Keyed by event first, so that a batch of equal events looks up once."""
@@ -69,6 +69,7 @@ class ExecutorEvent(Enum):
     ENTERED = auto()
     DISMISSED = auto()
     OVERDUE = auto()
+    """It took too long: to call in, to leave, or for the task at work."""
     EXITED = auto()
 
 
@@ -80,6 +81,7 @@ EXECUTOR_LIFE: Final[Mapping[tuple[ExecutorState, ExecutorEvent], ExecutorState]
         (ExecutorState.BINDING, ExecutorEvent.DISMISSED): ExecutorState.UNBINDING,
         (ExecutorState.BOUND, ExecutorEvent.DISMISSED): ExecutorState.UNBINDING,
         (ExecutorState.VOID, ExecutorEvent.OVERDUE): ExecutorState.RELEASING,
+        (ExecutorState.BOUND, ExecutorEvent.OVERDUE): ExecutorState.RELEASING,
         (ExecutorState.UNBINDING, ExecutorEvent.OVERDUE): ExecutorState.RELEASING,
         **{(state, ExecutorEvent.EXITED): ExecutorState.RELEASED for state in ExecutorState},
     }

@@ -15,9 +15,9 @@ from hearth.engine.submitters import Submitter
 from hearth.engine.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
-    from flamepy.protocol import SessionSpec
+    from flamepy.protocol import SessionSpec, TaskOptions
 
 __all__ = [
     "Application",
@@ -31,6 +31,9 @@ __all__ = [
     "Subscription",
     "Task",
 ]
+
+_EVENTS_MAX = 64
+"""Of one session, or of one task: some are kilobytes of stderr, and what fails may do so for years."""
 
 
 class Resources(NamedTuple):
@@ -80,9 +83,19 @@ Result: TypeAlias = "tuple[int, int, bytes | None, str | None]"
 class Subscription:
     """One client's stream of results of one session. key is the shell's own name for it."""
 
-    __slots__ = ("has_ended", "is_live", "is_ready", "key", "recalled", "refused", "results", "unknown")
+    __slots__ = (
+        "has_ended",
+        "is_live",
+        "is_ready",
+        "key",
+        "recalled",
+        "refused",
+        "results",
+        "submitter",
+        "unknown",
+    )
 
-    def __init__(self, key: Hashable) -> None:
+    def __init__(self, key: Hashable, submitter: Submitter | None = None) -> None:
         self.key = key
         self.is_live = True
         self.has_ended = False
@@ -95,6 +108,8 @@ class Subscription:
         """To be told once to a client that comes back: those of its numbers that became no task."""
         self.recalled = 0
         """How many of its results are being read from the store."""
+        self.submitter = Submitter("", 0) if submitter is None else submitter
+        """Whose numbers these are; one that has no name is forgotten with its stream."""
 
     def take(self) -> Delivery:
         """Everything that waits; the shell must now send it."""
@@ -141,8 +156,12 @@ class Task(msgspec.Struct, gc=False):
     completed: float = 0.0
     output: bytes | None = None
     message: str | None = None
+    options: TaskOptions | None = None
+    """What it has instead of what its session says."""
+    attempts: int = 0
+    """How many executors have died with nothing else in their hands."""
     is_suspect: bool = False
-    """An executor died with this task among others; it runs alone next time, so that blame is certain."""
+    """An executor died with this task in its hands; it runs alone next time, so that blame is certain."""
     is_forgotten: bool = False
     """Input and output are not in memory: dropped to keep within its bound, or still in the store only."""
     executor: str | None = None
@@ -181,7 +200,12 @@ class Session:
         self.completed: float | None = None
         self.tasks: list[Task] = []
         """By id: task n is tasks[n - 1]."""
+        self.is_closing = False
+        """Whether it takes no more tasks, and is closed when the last one has ended."""
         self.pending: deque[Task] = deque()
+        """By id; those that wait for an executor."""
+        self.delayed: dict[int, Task] = {}
+        """Pending too, but paused before their next attempt."""
         self.running = 0
         self.succeed = 0
         self.failed = 0
@@ -224,14 +248,34 @@ class Session:
         self.charged_at = now
 
     @property
+    def waiting(self) -> int:
+        """How many of its tasks are PENDING."""
+        return len(self.pending) + len(self.delayed)
+
+    @property
+    def outstanding(self) -> int:
+        """How many of its tasks have not ended."""
+        return self.waiting + self.running
+
+    def add_event(self, event: EventRecord) -> None:
+        """Something happened to it; the oldest events go beyond a number."""
+        self.events.append(event)
+        del self.events[:-_EVENTS_MAX]
+
+    def add_task_event(self, task: Task, event: EventRecord) -> None:
+        """Something outside the ordinary happened to one of its tasks."""
+        events = self.task_events.setdefault(task.id, [])
+        events.append(event)
+        del events[:-_EVENTS_MAX]
+
+    @property
     def wanted(self) -> int:
         """How many executors it would use now, its demand: one a task that waits or runs, within its own limits.
 
         Not whether it may have them: what the application, the policies and the room allow is decided
         by the scheduler.
         """
-        outstanding = len(self.pending) + self.running
-        wanted = max(outstanding, self.spec.min_instances)
+        wanted = max(self.outstanding, self.spec.min_instances)
         return wanted if self.spec.max_instances is None else min(wanted, self.spec.max_instances)
 
 
@@ -244,8 +288,15 @@ class Executor:
         self.state = ExecutorState.VOID
         self.in_flight: dict[int, Task] = {}
         """Dispatched and not answered, in dispatch order."""
+        self.ghosts: set[int] = set()
+        """Those in flight that were cancelled meanwhile: the process may still be at work on them."""
+        self.at_work_since = 0.0
+        """Since when the first in flight is the one at work."""
+        self.look_at: float | None = None
+        """When somebody looks next whether that takes too long."""
         self.window = Window()
         self.completed = 0
+        self.bound_at = 0.0
         self.idle_since = 0.0
         self.idle_check_pending = False
         self.linger_check_pending = False
@@ -265,6 +316,17 @@ class Executor:
         self.state = state
 
     @property
+    def task_at_work(self) -> Task | None:
+        """The first in flight: the process takes them in the order of their dispatch."""
+        return next(iter(self.in_flight.values()), None)
+
+    def bury(self, task_ids: Iterable[int]) -> None:
+        """Cancelled tasks among these have left its hands, and that is all there is to them."""
+        for task_id in self.ghosts.intersection(task_ids):
+            self.ghosts.remove(task_id)
+            del self.in_flight[task_id]
+
+    @property
     def is_alive(self) -> bool:
         """Whether it serves, or is on its way to."""
         return self.state <= ExecutorState.BOUND
@@ -279,7 +341,7 @@ class Executor:
         """How many more tasks it may be given now."""
         if self.state is not ExecutorState.BOUND or self.is_retiring:
             return 0
-        in_flight = self.in_flight
-        if in_flight and next(iter(in_flight.values())).is_suspect:
+        at_work = self.task_at_work
+        if at_work is not None and at_work.is_suspect:
             return 0
-        return self.window.size - len(in_flight)
+        return self.window.size - len(self.in_flight)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hearth.engine.engine import Engine
     from hearth.engine.model import Session, Task
 
-__all__ = ["restore_session"]
+__all__ = ["order_closed", "restore_session"]
 
 
 def restore_session(engine: Engine, session: Session, tasks: list[Task]) -> None:
@@ -31,11 +31,22 @@ def restore_session(engine: Engine, session: Session, tasks: list[Task]) -> None
     engine.tasks.hold(session.pending)
     state.sessions[session.id] = session
     state.next_session_key = session.key + 1
-    if session.state is SessionState.OPEN:
+    if session.state is SessionState.CLOSED:
+        state.closed_sessions[session.id] = session
+    else:
         state.open_sessions[session.id] = session
+        if session.is_closing:
+            state.closing_sessions[session.id] = session
         if session.wanted:
             state.active[session.id] = session
             state.is_placement_due = True
+
+
+def order_closed(engine: Engine) -> None:
+    """Once all sessions are there: have the closed ones in the order of their closing, as they are to go."""
+    closed = engine.state.closed_sessions
+    for session in sorted(closed.values(), key=lambda session: session.completed or 0.0):
+        closed.move_to_end(session.id)
 
 
 def _note_numbers(session: Session) -> None:

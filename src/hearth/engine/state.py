@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,13 +43,17 @@ class Limits:
     bind_backoff_s: float = 0.05
     """After the first failed attempt, doubled after each further one."""
     max_retries: int = 3
-    """How often a task is done again after an executor died with it, unless its session says otherwise."""
+    """How often a task is done again after its executor died with it, where neither task nor session says."""
+    retry_backoff_s: float = 0.05
+    """Before the first of these attempts, doubled before each further one, up to 64 times this."""
+    cancel_grace_s: float = 0.25
+    """How long a cancelled task may stay at work before its executor is killed for it."""
     policies: tuple[str, ...] = POLICIES
     """Those by which the room is given out (hearth.engine.policies.ordering)."""
     max_executors: int = 128
     """Processes at once, those on their way out included."""
     max_sessions: int | None = None
-    """Records of open and closed sessions that are kept; None for all."""
+    """Open and closed ones together. Beyond it those go that were closed first; while all are open no more are made."""
     quantum_s: float = 1.0
     """How long an executor serves at least before it may be another session's turn, when there are more
     sessions with work than executors: some ten times what it costs to start one."""
@@ -77,6 +82,10 @@ class State:
         self.sessions: dict[str, Session] = {}
         self.open_sessions: dict[str, Session] = {}
         """In the order of their creation."""
+        self.closed_sessions: OrderedDict[str, Session] = OrderedDict()
+        """In the order of their closing."""
+        self.closing_sessions: dict[str, Session] = {}
+        """Open ones that are closed when their last task has ended."""
         self.active: dict[str, Session] = {}
         """Those that a decision has to look at: with demand, or with executors. Others may be a thousand."""
         self.executors: dict[str, Executor] = {}
@@ -111,7 +120,7 @@ class State:
         return session
 
     def open_session(self, session_id: str) -> Session:
-        """Raises FlameError NOT_FOUND, or INVALID_STATE if it is closed."""
+        """Raises FlameError NOT_FOUND, or INVALID_STATE if it is closed; one that is closing is still open."""
         session = self.session(session_id)
         if session.state is not SessionState.OPEN:
             raise FlameError(FlameErrorCode.INVALID_STATE, f"session {session_id!r} is closed and takes no more tasks")

@@ -7,23 +7,25 @@ This is the hot path: work on whole batches, no object per task beyond the task 
 from __future__ import annotations
 
 import copy
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import FlameError, FlameErrorCode, SessionState, TaskState
 from hearth.engine.actions import DeliverResults, DispatchTasks, RecallResults, TellWatcher
-from hearth.engine.events import EventCode
 from hearth.engine.lifecycle import TASK_LIFE, TaskEvent
-from hearth.engine.model import EventRecord, Executor, Session, Stored, Subscription, Task
+from hearth.engine.model import Executor, Session, Stored, Subscription, Task
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
+    from flamepy.protocol import TaskOptions
+    from hearth.engine.deadlines import Deadlines
     from hearth.engine.model import Result
     from hearth.engine.state import State
     from hearth.engine.submitters import Submitter
 
-__all__ = ["Tasks"]
+__all__ = ["Tasks", "check_options"]
 
 IN_FLIGHT_BYTES = 4 << 20
 """Inputs in one executor's hands, beyond the first: a large window is for small tasks."""
@@ -37,10 +39,13 @@ _returned = TASK_LIFE[TaskEvent.RETURNED]
 class Tasks:
     """The tasks of one engine."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, deadlines: Deadlines) -> None:
         self._state = state
+        self._deadlines = deadlines
         self._finished: deque[Task] = deque()
-        """Those whose data may be dropped, oldest first."""
+        """Those whose data may be dropped, oldest first; and some whose sessions are gone, without any data."""
+        self._finished_gone = 0
+        """How many of these."""
         self.held_bytes = 0
         """Inputs and outputs in memory."""
         self.waiting_bytes = 0
@@ -55,18 +60,26 @@ class Tasks:
         subscription: Subscription | None,
         first_number: int,
         now: float,
+        options: TaskOptions | None = None,
         client: str = "",
     ) -> int:
         """Add tasks to a session, all or none; returns the id of the first, the others follow.
 
-        client: whose numbers these are. The same ones again make no new tasks. Raises FlameError NOT_FOUND,
-        or INVALID_STATE if the session is closed or the instance holds as much as it may.
+        client: whose numbers these are. The same ones again make no new tasks. Raises FlameError NOT_FOUND;
+        INVALID_ARGUMENT for options out of bounds; INVALID_STATE if the session is closed or closing, or the
+        instance holds as much as it may.
         """
         state = self._state
         session = state.open_session(session_id)
         submitter = self._submitter(session, client) if client else None
+        if submitter is None and subscription is not None:
+            submitter = subscription.submitter
         if submitter is not None and (known := _first_known(submitter, first_number, len(inputs))):
             return known
+        if session.is_closing:
+            raise FlameError(FlameErrorCode.INVALID_STATE, f"session {session_id!r} is closing and takes no more tasks")
+        if options is not None:
+            check_options(f"a task of session {session_id!r}", options.timeout_s, options.max_retries)
         size = sum(len(data) for data in inputs if data is not None)
         self._make_room(size)
         self.held_bytes += size
@@ -75,6 +88,9 @@ class Tasks:
         first = len(tasks) + 1
         index = 0 if submitter is None else submitter.index
         new = [Task(first + at, first_number + at, data, subscription, now, index) for at, data in enumerate(inputs)]
+        if options is not None:
+            for task in new:
+                task.options = options
         tasks += new
         session.pending += new
         if submitter is not None:
@@ -82,7 +98,7 @@ class Tasks:
         state.note_created(session, new)
         state.to_dispatch[session_id] = session
         if session.gave_up is not None and not session.alive:
-            self.fail_pending(session, session.gave_up, now)
+            self.fail_waiting(session, session.gave_up, now)
         elif session.wanted > session.planned_for:
             state.is_placement_due = True
         return first
@@ -110,12 +126,17 @@ class Tasks:
                 f" of {limit}; wait for results before submitting more",
             )
         while self.held_bytes + size > limit:
-            if self._state.is_recorded and self._finished[0].stored is not Stored.ENDED:
+            first = self._finished[0]
+            if self._state.is_recorded and not first.is_forgotten and first.stored is not Stored.ENDED:
                 return  # it will be in a moment: until then we hold a little more than we should
             task = self._finished.popleft()
-            self.held_bytes -= task.size_bytes
-            task.input = task.output = None
-            task.is_forgotten = True
+            self._finished_gone -= task.is_forgotten
+            self._forget(task)
+
+    def _forget(self, task: Task) -> None:
+        self.held_bytes -= task.size_bytes
+        task.input = task.output = None
+        task.is_forgotten = True
 
     def refuse(self, subscription: Subscription, first_number: int, count: int, error: FlameError) -> None:
         """Tell a client, on its stream, that these submissions became no tasks."""
@@ -143,11 +164,14 @@ class Tasks:
             tasks = _take(pending, executor, min(share, executor.credit))
             if not tasks:
                 continue
+            was_at_work = bool(executor.in_flight)
             for task in tasks:
                 task.state = _dispatched[task.state]
                 task.started = now
                 task.executor = executor.id
                 executor.in_flight[task.id] = task
+            if not was_at_work:
+                self._deadlines.begin(executor, now)
             session.running += len(tasks)
             if session.watchers:
                 self._tell_watchers(session, tasks)
@@ -200,6 +224,18 @@ class Tasks:
 
     def put_back(self, executor: Executor, task_ids: Iterable[int]) -> list[Task]:
         """Tasks that an executor held but did not do wait again, in their old order."""
+        tasks = self.take_back(executor, task_ids)
+        if tasks:
+            self.queue(executor.session, tasks)
+        return tasks
+
+    def queue(self, session: Session, tasks: list[Task]) -> None:
+        """Tasks that were taken back wait for an executor again, in their old order."""
+        _merge(session.pending, tasks)
+        self._state.to_dispatch[session.id] = session
+
+    def take_back(self, executor: Executor, task_ids: Iterable[int]) -> list[Task]:
+        """As `put_back`, but for the queue: the caller sees to it that they get there."""
         session = executor.session
         tasks = [executor.in_flight.pop(task_id) for task_id in task_ids if task_id in executor.in_flight]
         if not tasks:
@@ -207,66 +243,42 @@ class Tasks:
         for task in tasks:
             task.state = _returned[task.state]
         session.running -= len(tasks)
-        _merge(session.pending, tasks)
         if session.watchers:
             self._tell_watchers(session, tasks)
-        self._state.to_dispatch[session.id] = session
         return tasks
-
-    def abandon(self, executor: Executor, reason: str, now: float) -> None:
-        """An executor died with tasks in its hands.
-
-        Held alone, a task is to blame and fails. Held together nobody knows which one it was: all
-        wait again, and each runs alone next time.
-        """
-        if len(executor.in_flight) == 1:
-            self.record(executor, [(next(iter(executor.in_flight)), None, reason)], now)
-            return
-        for task in self.put_back(executor, list(executor.in_flight)):
-            task.is_suspect = True
-            event = EventRecord(EventCode.RETURNED, f"Task was returned to <Pending>: {reason}", now)
-            executor.session.task_events.setdefault(task.id, []).append(event)
-            self._state.note_tasks(executor.session, [task])
 
     # -- ends without an executor
 
-    def fail_pending(self, session: Session, reason: str, now: float) -> None:
+    def fail_waiting(self, session: Session, reason: str, now: float) -> None:
         """Nobody will ever do what waits."""
-        session.failed += self._end_pending(session, TaskEvent.FAILED, reason, now)
-
-    def cancel_pending(self, session: Session, now: float) -> None:
-        """The session closes before what waits was begun."""
-        session.cancelled += self._end_pending(session, TaskEvent.CANCELLED, "cancelled: its session was closed", now)
-
-    def _end_pending(self, session: Session, event: TaskEvent, message: str, now: float) -> int:
-        tasks = list(session.pending)
+        tasks = [*session.pending, *session.delayed.values()]
         session.pending.clear()
-        return self._end(session, tasks, event, message, now)
+        session.delayed.clear()
+        session.failed += len(tasks)
+        self.end(session, tasks, TaskEvent.FAILED, reason, now)
 
-    def _end(self, session: Session, tasks: list[Task], event: TaskEvent, message: str, now: float) -> int:
+    def end(self, session: Session, tasks: list[Task], event: TaskEvent, message: str, now: float) -> None:
+        """Give tasks a final state that no executor has told of; the caller has taken them from where they were."""
         life = TASK_LIFE[event]
         for task in tasks:
             task.state = life[task.state]
             task.completed = now
             task.message = message
         self._finish(session, tasks)
-        return len(tasks)
-
-    def disown(self, session: Session, tasks: Iterable[Task], reason: str, now: float) -> None:
-        """These could not be stored, and nobody was told that they exist: those not begun fail."""
-        unwanted = {task.id for task in tasks if task.state is TaskState.PENDING}
-        if unwanted:
-            kept = [task for task in session.pending if task.id not in unwanted]
-            ended = [task for task in session.pending if task.id in unwanted]
-            session.pending.clear()
-            session.pending.extend(kept)
-            session.failed += self._end(session, ended, TaskEvent.FAILED, reason, now)
 
     def forget_session(self, session: Session) -> None:
-        """The record of a closed session goes; its data no longer counts."""
-        gone = set(map(id, session.tasks))
-        self._finished = deque(task for task in self._finished if id(task) not in gone)
-        self.held_bytes -= sum(task.size_bytes for task in session.tasks)
+        """The record of a closed session goes, and its data now.
+
+        Its tasks stay in the line of the finished ones until half of these are such; to look through all of
+        them for each session would take longer with each that ever was.
+        """
+        for task in session.tasks:
+            if not task.is_forgotten:
+                self._forget(task)
+                self._finished_gone += 1
+        if 2 * self._finished_gone > len(self._finished):
+            self._finished = deque(task for task in self._finished if not task.is_forgotten)
+            self._finished_gone = 0
 
     # -- out
 
@@ -301,19 +313,18 @@ class Tasks:
         NOT_FOUND; INVALID_STATE if the session is closed and nothing is asked.
         """
         session = self._state.session(session_id) if asked else self._state.open_session(session_id)
-        subscription = Subscription(key)
+        subscription = Subscription(key, self._submitter(session, client) if client else None)
         if asked:
-            self._resume(session, subscription, self._submitter(session, client), asked)
+            self._resume(session, subscription, asked)
         if session.state is SessionState.OPEN:
             session.subscriptions.append(subscription)
         else:
             subscription.has_ended = True
         return subscription
 
-    def _resume(
-        self, session: Session, subscription: Subscription, submitter: Submitter, asked: Sequence[tuple[int, int]]
-    ) -> None:
+    def _resume(self, session: Session, subscription: Subscription, asked: Sequence[tuple[int, int]]) -> None:
         """Give the client what it has missed, and what is to come."""
+        submitter = subscription.submitter
         subscription.unknown = submitter.unknown(asked)
         dropped: list[Task] = []
         for first, count in asked:
@@ -440,3 +451,14 @@ def _take(pending: deque[Task], executor: Executor, most: int) -> list[Task]:
         room -= size
         taken.append(pending.popleft())
     return taken
+
+
+def check_options(of: str, timeout_s: float | None, max_retries: int | None) -> None:
+    """Raise FlameError INVALID_ARGUMENT unless both are within bounds; `of` says whose they are."""
+    problem = None
+    if timeout_s is not None and not 0 < timeout_s < math.inf:
+        problem = f"timeout is {timeout_s} s, want more than 0"
+    elif max_retries is not None and max_retries < 0:
+        problem = f"max_retries is {max_retries}, want 0 or more"
+    if problem is not None:
+        raise FlameError(FlameErrorCode.INVALID_ARGUMENT, f"{of}: {problem}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import msgspec
 
-from flamepy.core.types import ApplicationState, Shim, TaskState
+from flamepy.core.types import ApplicationState, SessionState, Shim, TaskState
 from flamepy.protocol import (
+    TASK_CREATED_TEXT,
     ApplicationInfo,
     EventInfo,
     ExecutorInfo,
@@ -17,7 +18,15 @@ from flamepy.protocol import (
 from hearth.engine.events import EventCode
 from hearth.engine.model import Application, EventRecord, Executor, Session, Task
 
-__all__ = ["application_info", "executor_info", "milliseconds", "session_context_info", "session_info", "task_info"]
+__all__ = [
+    "application_info",
+    "executor_info",
+    "milliseconds",
+    "session_context_info",
+    "session_info",
+    "task_info",
+    "without_common_data",
+]
 
 
 def milliseconds(seconds: float) -> int:
@@ -40,13 +49,20 @@ def session_info(session: Session) -> SessionInfo:
         creation_time_ms=milliseconds(session.created),
         completion_time_ms=None if session.completed is None else milliseconds(session.completed),
         spec=msgspec.structs.replace(session.spec, resreq=session.resources.requirement()),
-        pending=len(session.pending),
+        pending=session.waiting,
         running=session.running,
         succeed=session.succeed,
         failed=session.failed,
         cancelled=session.cancelled,
         events=[_event_info(event) for event in session.events],
+        closing=session.is_closing and session.state is SessionState.OPEN,
     )
+
+
+def without_common_data(info: SessionInfo) -> SessionInfo:
+    """The same for who looks at many sessions: common data may be the heaviest part of all."""
+    info.spec = msgspec.structs.replace(info.spec, common_data=None)
+    return info
 
 
 def task_info(session: Session, task: Task, data: tuple[bytes | None, bytes | None] | None = None) -> TaskInfo:
@@ -68,7 +84,7 @@ def task_info(session: Session, task: Task, data: tuple[bytes | None, bytes | No
 
 def _task_events(session: Session, task: Task, *, is_forgotten: bool) -> list[EventRecord]:
     """The ordinary events, from the task's times, among those that befell it."""
-    events = [EventRecord(EventCode.CREATED, "Task was created with state <Pending>", task.created)]
+    events = [EventRecord(EventCode.CREATED, TASK_CREATED_TEXT, task.created)]
     if task.started:
         events.append(EventRecord(EventCode.RUNNING, "Task state was updated to <Running>", task.started))
     if task.state is TaskState.SUCCEED:
@@ -76,7 +92,7 @@ def _task_events(session: Session, task: Task, *, is_forgotten: bool) -> list[Ev
     elif task.state is TaskState.FAILED:
         events.append(EventRecord(EventCode.FAILED, task.message or "Task failed with state <Failed>", task.completed))
     elif task.state is TaskState.CANCELLED:
-        events.append(EventRecord(EventCode.CANCELLED, "Task was cancelled: its session was closed", task.completed))
+        events.append(EventRecord(EventCode.CANCELLED, f"Task was {task.message}", task.completed))
     events += session.task_events.get(task.id, [])
     events.sort(key=lambda event: event.time)
     if is_forgotten:
@@ -99,7 +115,7 @@ def executor_info(executor: Executor, node: str, pid: int | None) -> ExecutorInf
         application=session.application.name,
         pid=pid,
         resreq=session.resources.requirement(),
-        running=len(executor.in_flight),
+        running=len(executor.in_flight) - len(executor.ghosts),
         node=node,
         shim=session.application.attributes.shim or Shim.HOST,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""flame.task.submit and flame.session.results: tasks in, results out, in batches.
+"""flame.task.submit, .cancel and flame.session.results: tasks in, results out, in batches.
 
 A client opens one result stream per session. What it does not take waits with the engine, not in
 its connection, and is sent when there is room again.
@@ -57,12 +57,14 @@ class Results:
 
     def __init__(self, service: FlameService) -> None:
         self._tasks = service.engine.tasks
+        self._cancellation = service.engine.cancellation
         self._router = service.router
         self._service = service
         self._streams: dict[tuple[str, int], _Stream] = {}
         """By sender and matchtag."""
         service.serve("session.results", JsonPayload(protocol.OpenResults), self._open)
         service.serve_change("task.submit", MsgpackPayload(protocol.SubmitBatch), self._submit)
+        service.serve_change("task.cancel", JsonPayload(protocol.CancelTasks), self._cancel)
         service.add_method("session.disconnect", no_payload, self._disconnect)
         service.on_action(DeliverResults, lambda action: self._deliver(action.subscription))
         service.on_action(RecallResults, self._recall)
@@ -80,19 +82,37 @@ class Results:
 
         Tasks for a stream that has ended are not taken: its client reads of the end before it waits.
         """
-        stream = self._streams.get((sender_of(request), batch.stream))
-        subscription = None if stream is None else stream.subscription
-        if subscription is None and batch.stream != FLUX_MATCHTAG_NONE:
-            raise ServiceError(errno.ENOENT, f"there is no result stream {batch.stream}, or it has ended")
+        subscription = self._subscription(request, batch.stream)
         now = self._service.now()
+        options = None
+        if batch.timeout_s is not None or batch.max_retries is not None:
+            options = protocol.TaskOptions(batch.timeout_s, batch.max_retries)
         try:
-            first = self._tasks.submit(batch.session, batch.inputs, subscription, batch.first_number, now, batch.client)
+            first = self._tasks.submit(
+                batch.session, batch.inputs, subscription, batch.first_number, now, options, batch.client
+            )
         except FlameError as error:
             if subscription is None or not request.flags & FLUX_MSGFLAG_NORESPONSE:
                 raise
             self._tasks.refuse(subscription, batch.first_number, len(batch.inputs), error)
             return LATER
         return protocol.Submitted(first, views.milliseconds(now))
+
+    def _cancel(self, request: Packet, asked: protocol.CancelTasks) -> protocol.CancelledTasks:
+        """Cancel what is named either way; numbers are those of the sender's own stream, and of nobody else's."""
+        subscription = self._subscription(request, asked.stream)
+        now = self._service.now()
+        cancelled = self._cancellation.cancel(asked.session, asked.tasks, now)
+        if subscription is not None:
+            cancelled += self._cancellation.cancel_numbers(asked.session, subscription, asked.numbers, now)
+        return protocol.CancelledTasks(cancelled)
+
+    def _subscription(self, request: Packet, stream: int) -> Subscription | None:
+        """The sender's own stream of that matchtag, None for 0. Raises ServiceError ENOENT if there is none."""
+        found = self._streams.get((sender_of(request), stream))
+        if found is None and stream != FLUX_MATCHTAG_NONE:
+            raise ServiceError(errno.ENOENT, f"there is no result stream {stream}, or it has ended")
+        return None if found is None else found.subscription
 
     def _deliver(self, subscription: Subscription) -> None:
         """Take what waits, and send it when it is stored."""

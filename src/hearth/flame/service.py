@@ -155,7 +155,7 @@ class FlameService(Service):
             applications=len(state.applications),
             open_sessions=len(sessions),
             closed_sessions=len(state.sessions) - len(sessions),
-            pending=sum(len(session.pending) for session in sessions),
+            pending=sum(session.waiting for session in sessions),
             running=sum(session.running for session in sessions),
             executors=len(state.executors),
             connections=len(self.router.ports),

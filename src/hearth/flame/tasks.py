@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""flame.task.get, .list and .watch: looking at tasks."""
+"""flame.task.get, .list, .watch and .unwatch: looking at tasks."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class TaskViews:
         service.serve("task.get", JsonPayload(protocol.TaskRef), self._get)
         service.serve("task.list", JsonPayload(protocol.ListTasks), self._list)
         service.serve("task.watch", JsonPayload(protocol.TaskRef), self._watch)
+        service.serve("task.unwatch", JsonPayload(protocol.Unwatch), self._unwatch)
         service.add_method("task.disconnect", no_payload, self._disconnect)
         service.on_action(TellWatcher, self._tell)
 
@@ -107,12 +108,21 @@ class TaskViews:
     def _send(self, action: TellWatcher) -> None:
         watch = action.watcher
         assert isinstance(watch, _Watch)
+        mine = self._watches.get(sender_of(watch.request), [])
+        if watch not in mine:
+            return  # it ended after the engine had decided to tell it, in the same batch
         self._router.respond(watch.request, encode_json(views.task_info(action.session, action.task)))
         if action.task.state >= TaskState.SUCCEED:
             self._router.respond_error(watch.request, errno.ENODATA)
-            mine = self._watches.get(sender_of(watch.request), [])
-            if watch in mine:
-                mine.remove(watch)
+            mine.remove(watch)
+
+    def _unwatch(self, request: Packet, asked: protocol.Unwatch) -> None:
+        """End the sender's own watch of that matchtag, if it has not ended yet."""
+        mine = self._watches.get(sender_of(request), [])
+        for watch in [watch for watch in mine if watch.request.aux2 == asked.matchtag]:
+            mine.remove(watch)
+            self._tasks.unwatch(watch.session, watch.task, watch)
+            self._router.respond_error(watch.request, errno.ENODATA)
 
     def _disconnect(self, request: Packet, nothing: None) -> object:
         for watch in self._watches.pop(sender_of(request), ()):

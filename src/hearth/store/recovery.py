@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from hearth.engine.restoring import restore_session
+from hearth.engine.restoring import order_closed, restore_session
 from hearth.store.database import unreadable
 from hearth.store.rows import (
     TASK_BITS,
@@ -40,6 +40,7 @@ def recover(database: Database, engine: Engine) -> None:
         tasks = _tasks(database, sessions)
         for key, session in sessions.items():
             restore_session(engine, session, tasks[key])
+        order_closed(engine)
     except (sqlite3.Error, ValueError, TypeError) as error:
         raise unreadable(database.path, error) from error
     engine.state.take_changes()  # it knows

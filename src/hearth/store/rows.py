@@ -10,7 +10,7 @@ from zlib import crc32
 import msgspec
 
 from flamepy.core.types import ApplicationAttributes, ResourceRequirement, SessionState, TaskState
-from flamepy.protocol import SessionSpec  # noqa: TC001 msgspec reads the annotation
+from flamepy.protocol import SessionSpec, TaskOptions  # noqa: TC001 msgspec reads the annotation
 from hearth.engine.model import Application, EventRecord, Resources, Session, Stored, Task
 from hearth.engine.submitters import Submitter
 
@@ -51,6 +51,7 @@ class _Session(msgspec.Struct, array_like=True):
     completed: float | None = None
     events: list[tuple[int, str, float]] = []
     submitters: list[str] = []
+    is_closing: bool = False
 
 
 class _Task(msgspec.Struct, array_like=True, gc=False):
@@ -58,6 +59,7 @@ class _Task(msgspec.Struct, array_like=True, gc=False):
     number: int
     created: float
     input_checksum: int
+    options: TaskOptions | None = None
 
 
 class _Ended(msgspec.Struct, array_like=True, gc=False):
@@ -73,6 +75,8 @@ class _Progress(msgspec.Struct, array_like=True):
     """What befell a task on its way."""
 
     events: list[tuple[int, str, float]] = []
+    attempts: int = 0
+    is_suspect: bool = False
 
 
 @dataclass(slots=True)
@@ -150,11 +154,13 @@ def _add_tasks(batch: Batch, session: Session, tasks: Iterable[Task]) -> None:
         key = base + task.id
         if task.stored is Stored.NOT:
             data = task.input
-            record = _Task(task.submitter, task.number, task.created, crc32(data or b""))
+            record = _Task(task.submitter, task.number, task.created, crc32(data or b""), task.options)
             new += (key, _seal(record, key), data)
             task.stored = Stored.WAITING
         if task_events and task.stored is Stored.WAITING and task.id in task_events:
-            batch.progress.append((key, _seal(_Progress(list(map(tuple, task_events[task.id]))), key)))  # type: ignore[arg-type]  # of three
+            events = list(map(tuple, task_events[task.id]))
+            progress = _Progress(events, task.attempts, task.is_suspect)  # type: ignore[arg-type]  # of three each
+            batch.progress.append((key, _seal(progress, key)))
         if task.state >= TaskState.SUCCEED and task.stored is Stored.WAITING:
             data = task.output
             end = _Ended(int(task.state), task.started, task.completed, task.message, task.executor, crc32(data or b""))
@@ -175,6 +181,7 @@ def _session_data(session: Session) -> bytes:
         session.completed,
         list(map(tuple, session.events)),  # type: ignore[arg-type]  # of three: an EventRecord is a NamedTuple
         list(session.submitters),
+        session.is_closing,
     )
     return _seal(record, session.key)
 
@@ -202,13 +209,23 @@ def session_of(key: int, session_id: str, data: bytes, applications: dict[str, A
     session.events = [EventRecord(*event) for event in stored.events]
     for name in stored.submitters:
         session.submitters[name] = Submitter(name, len(session.submitters) + 1)
+    session.is_closing = stored.is_closing
     return session
 
 
 def restore_task(task_id: int, key: int, data: bytes) -> Task:
     """A task that waits, still without its input."""
     stored: _Task = _task(data, key)
-    return Task(task_id, stored.number, None, None, stored.created, stored.submitter, stored=Stored.WAITING)
+    return Task(
+        task_id,
+        stored.number,
+        None,
+        None,
+        stored.created,
+        stored.submitter,
+        options=stored.options,
+        stored=Stored.WAITING,
+    )
 
 
 def check_input(key: int, data: bytes, value: bytes | None) -> bytes | None:
@@ -243,3 +260,4 @@ def restore_progress(session: Session, task: Task, key: int, data: bytes) -> Non
     """What befell it on its way."""
     stored: _Progress = _progress(data, key)
     session.task_events[task.id] = [EventRecord(*event) for event in stored.events]
+    task.attempts, task.is_suspect = stored.attempts, stored.is_suspect

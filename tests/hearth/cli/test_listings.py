@@ -80,8 +80,8 @@ def test_sessions_are_a_table_with_open_ones_first(instance: Instance, session: 
     session.connection.create_session(flamepy.SessionAttributes("flmping")).close()
     session.invoke(b"")
     rows = _rows(instance.run("session", "list").stdout)
-    assert rows[0][:9] == [session.id, "Open", "flmping", "cpu=1,mem=512Mi,gpu=0", "0", "0", "1", "0", "0"]
-    assert re.fullmatch(DATE, rows[0][9])
+    assert rows[0][:10] == [session.id, "Open", "flmping", "cpu=1,mem=512Mi,gpu=0", "0", "0", "0", "1", "0", "0"]
+    assert re.fullmatch(DATE, rows[0][10])
     assert {row[1] for row in rows[1:]} == {"Closed"}
 
 

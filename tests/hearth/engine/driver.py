@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import ApplicationAttributes, TaskState
-from flamepy.protocol import CompletionBatch, SessionSpec
+from flamepy.protocol import CloseMode, CompletionBatch, SessionSpec, TaskOptions
 from hearth.engine.actions import (
     Action,
     DeliverResults,
@@ -23,6 +23,7 @@ from hearth.engine.actions import (
     KillExecutor,
     LaunchExecutor,
     RecallResults,
+    SessionClosed,
     TellWatcher,
 )
 from hearth.engine.engine import Engine
@@ -135,6 +136,8 @@ class World:
         self.entered: list[str] = []
         self.told: dict[Hashable, list[TaskState]] = {}
         self.streams: dict[int, Stream] = {}
+        self.told_closed: list[str] = []
+        """Sessions whose drained close was answered."""
         self.trace: list[str] = []
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -156,18 +159,34 @@ class World:
         self.streams[id(subscription)] = stream
         return stream
 
-    def submit(self, count: int = 1, session_id: str = "s", stream: Stream | None = None, data: bytes = b"in") -> int:
+    def submit(
+        self,
+        count: int = 1,
+        session_id: str = "s",
+        stream: Stream | None = None,
+        data: bytes = b"in",
+        *,
+        timeout_s: float | None = None,
+        max_retries: int | None = None,
+    ) -> int:
         """Submit tasks, numbered by their client as by the engine; returns the first id."""
+        options = None if timeout_s is max_retries is None else TaskOptions(timeout_s, max_retries)
         first = len(self.engine.state.session(session_id).tasks) + 1
         subscription = stream.subscription if stream is not None else None
-        got = self.engine.tasks.submit(session_id, [data] * count, subscription, first, self.now)
+        got = self.engine.tasks.submit(session_id, [data] * count, subscription, first, self.now, options)
         assert got == first
         self.settle()
         return got
 
-    def close(self, session_id: str = "s") -> Session:
+    def close(self, session_id: str = "s", mode: CloseMode = CloseMode.PLAIN) -> Session:
         try:
-            return self.engine.sessions.close(session_id, self.now)
+            return self.engine.sessions.close(session_id, self.now, mode)
+        finally:
+            self.settle()
+
+    def cancel(self, *task_ids: int, session_id: str = "s") -> list[int]:
+        try:
+            return self.engine.cancellation.cancel(session_id, task_ids, self.now)
         finally:
             self.settle()
 
@@ -233,6 +252,8 @@ class World:
                 self.streams[id(subscription)].take()
             case TellWatcher(watcher, _, task):
                 self.told.setdefault(watcher, []).append(task.state)
+            case SessionClosed(session):
+                self.told_closed.append(session.id)
 
     def _kill(self, executor_id: str) -> None:
         self.at(0.0, lambda: self.die(executor_id))  # the provider notices the end a moment later
@@ -339,8 +360,7 @@ class World:
         return self.engine.tasks.get(session_id, task_id)[1]
 
     def is_done(self, session_id: str = "s") -> bool:
-        session = self.engine.state.session(session_id)
-        return not session.pending and not session.running
+        return not self.engine.state.session(session_id).outstanding
 
 
 def make_spec(application: str = "app", **spec: object) -> SessionSpec:
@@ -367,5 +387,7 @@ def describe(action: Action) -> str:
             return f"tell {watcher}: {session.id}/{task.id} is {task.state.name}"
         case DispatchTasks(executor, tasks):
             return f"dispatch to {executor.id}: {[task.id for task in tasks]}"
+        case SessionClosed(session):
+            return f"session {session.id} is closed"
         case LaunchExecutor(executor) | EnterSession(executor) | DismissExecutor(executor) | KillExecutor(executor):
             return f"{type(action).__name__} {executor.id} of {executor.session.id}"

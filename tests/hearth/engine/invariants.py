@@ -8,6 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import SessionState, Shim, TaskState
+from hearth.engine.deadlines import timeout_of
+from hearth.engine.lifecycle import ExecutorState
 from hearth.engine.model import Resources
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def check_engine(engine: Engine, now: float) -> None:
     for executor in state.executors.values():
         used = used.plus(executor.session.resources)
         assert executor.session.executors.get(executor.id) is executor, f"{executor.id} is unknown to its session"
-        _check_executor(executor)
+        _check_executor(executor, now, state.limits.cancel_grace_s)
     assert state.free.plus(used) == state.capacity, "free and used room is not the capacity"
     assert min(state.free) >= 0, "more is used than there is"
     assert len(state.executors) <= state.limits.max_executors, "there are more executors than allowed"
@@ -39,6 +41,9 @@ def check_engine(engine: Engine, now: float) -> None:
     if not state.is_draining:
         _check_scheduling(engine, now)
     assert state.open_sessions == {s.id: s for s in state.sessions.values() if s.state is SessionState.OPEN}
+    assert state.closed_sessions == {s.id: s for s in state.sessions.values() if s.state is SessionState.CLOSED}
+    assert state.closing_sessions == {s.id: s for s in state.open_sessions.values() if s.is_closing}
+    assert state.limits.max_sessions is None or len(state.sessions) <= state.limits.max_sessions
     held = sum(task.size_bytes for session in state.sessions.values() for task in session.tasks)
     assert engine.tasks.held_bytes == held, "held bytes are miscounted"
     waiting = sum(len(task.input or b"") for session in state.open_sessions.values() for task in _unfinished(session))
@@ -54,7 +59,7 @@ def _unfinished(session: Session) -> list[Task]:
 def _check_session(session: Session) -> None:
     states = Counter(task.state for task in session.tasks)
     counted = {
-        TaskState.PENDING: len(session.pending),
+        TaskState.PENDING: len(session.pending) + len(session.delayed),
         TaskState.RUNNING: session.running,
         TaskState.SUCCEED: session.succeed,
         TaskState.FAILED: session.failed,
@@ -65,26 +70,46 @@ def _check_session(session: Session) -> None:
     pending = [task.id for task in session.pending]
     assert all(before < after for before, after in pairwise(pending)), f"pending is out of order: {pending}"
     in_flight = [task_id for executor in session.executors.values() for task_id in executor.in_flight]
+    ghosts = [task_id for executor in session.executors.values() for task_id in executor.ghosts]
     assert len(set(in_flight)) == len(in_flight), f"a task is in two hands: {in_flight}"
-    assert len(in_flight) == session.running, "running is not what executors hold"
+    assert len(in_flight) - len(ghosts) == session.running, "running is not what executors hold"
     assert not set(pending) & set(in_flight), "a task waits and runs"
+    assert not set(session.delayed) & {*pending, *in_flight}, "a paused task waits or runs"
+    assert not session.is_closing or session.outstanding or session.state is SessionState.CLOSED, "it is not closed"
     for task in session.tasks:
         is_final = task.state >= TaskState.SUCCEED
         assert is_final == bool(task.completed), f"task {task.id} is {task.state.name}, completed {task.completed}"
     most = session.spec.max_instances
     assert most is None or session.alive <= most, f"{session.alive} executors, at most {most} are allowed"
     if session.state is SessionState.CLOSED:
-        assert not session.pending
-        assert not session.running
+        assert not session.outstanding
         assert not session.alive, f"executors of closed session {session.id} were not told to leave"
         assert session.completed is not None
 
 
-def _check_executor(executor: Executor) -> None:
+def _check_executor(executor: Executor, now: float, grace_s: float) -> None:
     tasks = executor.in_flight.values()
-    assert all(task.state is TaskState.RUNNING for task in tasks), f"{executor.id} holds a task that is not running"
+    for task in tasks:
+        has_ended = task.state >= TaskState.SUCCEED
+        assert has_ended == (task.id in executor.ghosts), f"{executor.id} holds {task.id}, which is {task.state.name}"
+    assert executor.ghosts <= set(executor.in_flight), "a ghost is in nobody's hands"
     if any(task.is_suspect for task in tasks):
         assert len(tasks) == 1, "a suspect task is not alone"
+    _check_deadline(executor, now, grace_s)
+
+
+def _check_deadline(executor: Executor, now: float, grace_s: float) -> None:
+    """Whether somebody looks in time at a task that must not be at work for ever."""
+    at_work = executor.task_at_work
+    if at_work is None:
+        return
+    assert executor.state <= ExecutorState.UNBINDING, f"{executor.id} was told to die with tasks in its hands"
+    limit_s = grace_s if at_work.id in executor.ghosts else timeout_of(executor.session, at_work)
+    if limit_s is not None:
+        due = executor.at_work_since + limit_s
+        assert now < due, f"task {at_work.id} is at work for too long"
+        assert executor.look_at is not None, f"nobody will look at {executor.id}"
+        assert now < executor.look_at <= max(due, now + 60.0)
 
 
 def _check_scheduling(engine: Engine, now: float) -> None:

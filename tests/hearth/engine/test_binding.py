@@ -276,3 +276,29 @@ def test_word_of_the_start_of_an_executor_that_is_gone_changes_nothing() -> None
     world = World()
     world.engine.executors.started("ghost", world.now)
     assert world.engine.next_deadline is None
+
+
+def test_an_executor_that_ends_after_a_long_idle_time_is_no_failed_attempt() -> None:
+    """A session kept warm gave up when its fifth executor in as many weeks was killed."""
+    world = World()
+    session = world.session(min_instances=1)
+    for _ in range(10):
+        world.run(100.0)
+        world.kill(world.alive[0].id)
+    world.run(1.0)
+    assert not session.events
+    assert session.alive == 1
+
+
+def test_a_bind_alone_does_not_begin_the_count_anew() -> None:
+    """Else a service that enters and dies before its first task would be started for ever."""
+    world = World(cpus=1, habits=Habits(task_s=None))
+    session = world.session(min_instances=1)
+    for _ in range(5):
+        world.run_until(lambda: any(executor.is_idle for executor in session.executors.values()))
+        world.run(1.0)
+        world.kill(world.alive[0].id)
+    assert [event.code for event in session.events] == [1001] * 5 + [1002]
+    assert "before its first task the process was killed by SIGKILL" in session.events[-1].message
+    world.run(100.0)
+    assert len(world.launches) == 5

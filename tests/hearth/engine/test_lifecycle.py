@@ -27,9 +27,12 @@ def test_every_event_of_a_task_can_happen() -> None:
     assert all(TASK_LIFE.values())
 
 
-def test_only_a_waiting_task_is_dispatched_or_cancelled() -> None:
-    for event in (TaskEvent.DISPATCHED, TaskEvent.CANCELLED):
-        assert set(TASK_LIFE[event]) == {TaskState.PENDING}
+def test_only_a_waiting_task_is_dispatched() -> None:
+    assert set(TASK_LIFE[TaskEvent.DISPATCHED]) == {TaskState.PENDING}
+
+
+def test_a_task_that_has_not_ended_may_be_cancelled() -> None:
+    assert set(TASK_LIFE[TaskEvent.CANCELLED]) == {TaskState.PENDING, TaskState.RUNNING}
 
 
 def test_an_executor_may_die_in_every_state_and_nothing_follows_death() -> None:

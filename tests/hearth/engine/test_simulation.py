@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flamepy.core.types import ApplicationAttributes, FlameError, ResourceRequirement, SessionState, TaskState
-from flamepy.protocol import CompletionBatch
+from flamepy.protocol import CloseMode, CompletionBatch
 from hearth.engine.state import Limits
 from tests.hearth.engine.driver import GIB, Habits, Stream, World
 
@@ -23,13 +23,19 @@ if TYPE_CHECKING:
 STEPS = 300
 CPUS = 6
 LIMITS = Limits(
-    delay_release_s=5.0, attach_s=8.0, leave_s=2.0, held_bytes=20_000, quantum_s=0.3, max_executors=CPUS - 1
+    delay_release_s=5.0,
+    attach_s=8.0,
+    leave_s=2.0,
+    held_bytes=20_000,
+    quantum_s=0.3,
+    max_executors=CPUS - 1,
+    max_sessions=25,
 )
 SOUND = Habits(start_s=0.05, enter_s=0.01, task_s=0.01, leave_s=0.01)
 
 
 def any_is_done(sessions: list[Session]) -> bool:
-    return any(not session.pending and not session.running for session in sessions)
+    return any(not session.outstanding for session in sessions)
 
 
 class Hour:
@@ -50,6 +56,11 @@ class Hour:
             *[self.submit] * 8,
             *[self.pass_time] * 8,
             self.close,
+            self.drain,
+            self.force,
+            self.delete,
+            *[self.cancel] * 3,
+            self.cancel_numbers,
             *[self.die] * 2,
             *[self.give_back] * 3,
             *[self.repeat_itself] * 2,
@@ -128,6 +139,8 @@ class Hour:
                 max_instances=most,
                 resreq=request,
                 priority=chance.choice([0, 0, 1]),
+                timeout_s=chance.choice([None, None, 0.1, 2.0]),
+                max_retries=chance.choice([None, 0, 1]),
             )
         except FlameError:
             return  # the id, or the application, is taken or gone
@@ -139,10 +152,13 @@ class Hour:
             return
         stream = self.chance.choice([None, *self.streams[session.id]])
         count = self.chance.choice([1, 1, 3, 10, 30])
+        data = bytes(self.chance.choice([0, 10, 200]))
+        timeout_s = self.chance.choice([None, None, None, 0.05, 1.0])
+        retries = self.chance.choice([None, None, None, 0, 2])
         try:
-            first = self.world.submit(count, session.id, stream, data=bytes(self.chance.choice([0, 10, 200])))
+            first = self.world.submit(count, session.id, stream, data, timeout_s=timeout_s, max_retries=retries)
         except FlameError:
-            return  # full
+            return  # full, or the session is closing
         if stream is not None:
             self.submitted.setdefault(stream, set()).update(range(first, first + count))
 
@@ -153,14 +169,52 @@ class Hour:
         session = self._some_session()
         if session is None:
             return
-        running, before = session.running, len(session.pending)
+        running, before = session.running, session.waiting
         try:
             self.world.close(session.id)
         except FlameError:
             assert running
-            assert len(session.pending) <= before
+            assert session.waiting <= before
         else:
             assert not running
+
+    def drain(self) -> None:
+        session = self._some_session()
+        if session is not None:
+            self.world.close(session.id, CloseMode.DRAIN)
+
+    def force(self) -> None:
+        session = self._some_session()
+        if session is not None:
+            assert self.world.close(session.id, CloseMode.FORCE).state is SessionState.CLOSED
+
+    def delete(self) -> None:
+        closed = list(self.world.engine.state.closed_sessions)
+        if closed:
+            self.world.engine.sessions.delete(self.chance.choice(closed))
+            self.world.settle()
+
+    def cancel(self) -> None:
+        """What waits, what runs and what is over; those that are at work first of all."""
+        session = self._some_session()
+        if session is None or not session.tasks:
+            return
+        ids = [self.chance.randrange(len(session.tasks)) + 1 for _ in range(self.chance.choice([1, 3, 50]))]
+        ids += [task_id for executor in session.executors.values() for task_id in [*executor.in_flight][:1]][:2]
+        unfinished = {task_id for task_id in ids if session.tasks[task_id - 1].state < TaskState.SUCCEED}
+        cancelled = self.world.cancel(*ids, session_id=session.id)
+        assert set(cancelled) == unfinished
+
+    def cancel_numbers(self) -> None:
+        session = self._some_session()
+        if session is not None and session.tasks and self.streams[session.id]:
+            stream = self.chance.choice(self.streams[session.id])
+            numbers = [self.chance.randrange(len(session.tasks)) + 1 for _ in range(10)]
+            cancelled = self.world.engine.cancellation.cancel_numbers(
+                session.id, stream.subscription, numbers, self.world.now
+            )
+            self.world.settle()
+            assert set(cancelled) <= set(numbers) & self.submitted.get(stream, set())
 
     def die(self) -> None:
         if self.world.alive:
@@ -224,6 +278,7 @@ def test_no_fault_breaks_an_invariant_and_nobody_waits_for_ever(seed: int) -> No
     for session in engine.state.sessions.values():
         assert session.state is SessionState.CLOSED
         assert all(task.state >= TaskState.SUCCEED for task in session.tasks)
+        assert all(task.attempts <= 1 + LIMITS.max_retries for task in session.tasks)
     for stream, numbers in hour.submitted.items():
         assert set(stream.results) == numbers, "an answer was lost"
         assert stream.has_ended

@@ -53,7 +53,7 @@ class Stored:
         return self.engine.sessions.create(session_id, make_spec("app", **spec), self.now)
 
     def submit(self, *inputs: bytes | None, session_id: str = "s", number: int = 1, client: str = "me") -> int:
-        return self.engine.tasks.submit(session_id, list(inputs), None, number, self.now, client)
+        return self.engine.tasks.submit(session_id, list(inputs), None, number, self.now, client=client)
 
     def finish(self, *answers: tuple[int, bytes | None, str | None], session_id: str = "s") -> None:
         """Have an executor do these tasks."""
