@@ -62,7 +62,7 @@ FLAMEPY = [
     "put_object",
     "update_object",
 ]
-OURS = ["InstanceLog", "ObjectNotFoundError", "get_node"]
+OURS = ["InstanceLog", "delete_session", "update_application", "ObjectNotFoundError", "get_node"]
 
 MODULES = {
     "flamepy": [*FLAMEPY, *OURS, "util"],

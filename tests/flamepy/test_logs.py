@@ -67,7 +67,7 @@ def test_a_killed_instance_has_lost_nothing_that_it_had_printed(session: flamepy
 def test_nothing_that_is_printed_at_the_very_end_is_lost(session: flamepy.Session) -> None:
     last = "x" * 50_000
     with expect_refusal(FlameErrorCode.INTERNAL, "exited with status 3"):
-        session.invoke(act("print_and_exit", last, 3))
+        session.invoke(act("print_and_exit", last, 3), max_retries=0)
     assert only_log(session).stdout == last.encode() + b"\n"
 
 
@@ -133,7 +133,7 @@ def test_an_instance_that_did_not_come_up_has_a_log(client: flamepy.Connection) 
 def test_logs_that_fill_more_than_one_answer_arrive_whole(session: flamepy.Session) -> None:
     for _ in range(70):
         with expect_refusal(FlameErrorCode.INTERNAL, "exited with status 3"):
-            session.invoke(act("print_and_exit", "x" * KEPT, 3))
+            session.invoke(act("print_and_exit", "x" * KEPT, 3), max_retries=0)
     logs = session.logs()
     assert len({log.executor for log in logs}) == 70
     assert {len(log.stdout) for log in logs} == {KEPT}
