@@ -15,6 +15,7 @@ test: $(READY)  ## the whole test suite
 bench: $(READY)  ## every benchmark; tables on stdout, JSON in benchmarks/results
 	$(BIN)/python benchmarks/tasks_per_second.py
 	$(BIN)/python benchmarks/flux_rpc.py
+	$(BIN)/python benchmarks/wasm_calls.py
 
 lint: $(READY)  ## what CI holds against the source
 	$(BIN)/ruff format --check
