@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from wasmtime.component import (
     U8,
     ComponentInstanceType,
+    EnumType,
     FuncType,
     ListType,
     OptionType,
@@ -123,9 +124,10 @@ def _check(name: str, function: FuncType) -> list[str]:
         or [is_bytes(declared) for declared in inputs] != data
         or not isinstance(result, ResultType)
         or not output(result.ok)
+        or not isinstance(result.err, (RecordType, EnumType, String))
     ):
         wanted = ", input: option<list<u8>>) -> result<option<list<u8>>" if data else ") -> result<_"
-        raise InterfaceError(f"its {name} is not a func(ctx: record{wanted}, …>")
+        raise InterfaceError(f"its {name} is not a func(ctx: record{wanted}, record, enum or string>")
     fields = context.fields
     for field, declared in fields:
         if not (is_bytes(declared) if field == _COMMON_DATA else field in _TEXTS and isinstance(declared, String)):

@@ -129,6 +129,7 @@ def test_a_component_that_does_not_enter_fails_with_its_own_words(load: Load, co
 NO_SERVICE = '(component (component $C) (instance $i (instantiate $C)) (export "an:other/face" (instance $i)))'
 OTHER_SERVICE = actor().replace("on-session-leave", "on-session-end")
 OTHER_FIELD = actor(Version(("session", "tenant"), ("task", "session")))
+NO_ERROR = actor().replace("(error $flame-error)", "(error u8)").replace("(error $out-flame-error)", "(error u8)")
 OTHER_INPUT = actor().replace('(param "input" (option (list u8)))', '(param "input" (option string))')
 
 
@@ -142,6 +143,7 @@ OTHER_INPUT = actor().replace('(param "input" (option (list u8)))', '(param "inp
         (NO_SERVICE, "does not export the interface component:flame/service, but an:other/face"),
         (OTHER_SERVICE, "has no on-session-leave, only "),
         (OTHER_FIELD, "on-session-enter has a field 'tenant', String, that Hearth does not know"),
+        (NO_ERROR, r"on-session-enter is not a func\(ctx: record\) -> result<_, record, enum or string>"),
         (OTHER_INPUT, r"on-task-invoke is not a func\(ctx: record, input: option<list<u8>>\)"),
     ],
 )
