@@ -19,7 +19,7 @@ from hearth.engine.state import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["ClusterConfiguration", "read_cluster"]
+__all__ = ["KEYS", "ClusterConfiguration", "read_cluster"]
 
 _CAPACITY = "cluster.capacity"
 _LEAST_S = 0.001  # less would be no time at all: nothing could ever be done in it
@@ -60,13 +60,13 @@ def read_cluster(configuration: Mapping[str, Any]) -> ClusterConfiguration:
             elif key.startswith("cache.") or key in _UNUSED:
                 unused.append(key)
             else:
-                raise ValueError(f"unknown key {key!r}{_nearest(key, sorted(_LEAVES), 'cluster.')}")
+                raise ValueError(f"unknown key {key!r}{_nearest(key, sorted(KEYS), 'cluster.')}")
     return ClusterConfiguration(replace(Limits(), **limits), capacity, tuple(unused))
 
 
 def _flatten(name: str, value: object) -> Iterator[tuple[str, object]]:
     """Every value that is no table, by its dotted name. An empty table, or nothing, says nothing."""
-    if isinstance(value, dict) and name not in _LEAVES:
+    if isinstance(value, dict) and name not in KEYS:
         for key, below in value.items():
             yield from _flatten(f"{name}.{key}", below)
     elif name in _TABLES:
@@ -161,8 +161,7 @@ _UNUSED = (
     "cluster.pprof.port",
 )
 
-_LEAVES = {*_LIMITS, *_UNUSED, _CAPACITY}
-_TABLES = {
-    name.rsplit(".", depth)[0] for name in (*_LEAVES, "cache.storage") for depth in range(1, name.count(".") + 1)
-}
+KEYS = frozenset({*_LIMITS, *_UNUSED, _CAPACITY})
+"""Every key of `cluster` that is no table. Of `cache`, any is taken."""
+_TABLES = {name.rsplit(".", depth)[0] for name in (*KEYS, "cache.storage") for depth in range(1, name.count(".") + 1)}
 """Every name that has others below it."""

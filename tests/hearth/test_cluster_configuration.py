@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from hearth.cluster_configuration import read_cluster
+from hearth.cluster_configuration import KEYS, read_cluster
 from hearth.engine.model import Resources
 from hearth.engine.state import Limits
 
@@ -121,3 +123,10 @@ def test_what_is_wrong_is_told_with_its_key(cluster: Any, wrong: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011 (the text is compared, all of it)
         read_cluster({"cluster": cluster})
     assert str(refused.value).startswith(wrong)
+
+
+def test_every_key_is_documented_and_nothing_else() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scheduling.md").read_text(encoding="utf-8")
+    section = page.split("## Configuration")[1]
+    documented = set(re.findall(r"`(cluster\.[a-z_.]+)`", section))
+    assert documented == KEYS

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
+_MANY = 50
+_PAUSE_S = 50e-6  # for each session with work beyond so many: a decision takes some 5 µs for each
+
 
 class Engine:
     """All of one instance's applications, sessions, tasks and executors.
@@ -57,6 +60,7 @@ class Engine:
         self.sessions = Sessions(self.state, self.tasks, self.cancellation)
         self.executors = Executors(self.state, self.tasks, Retries(self.state, self.tasks), deadlines)
         self._scheduler = Scheduler(self.state)
+        self._place_again_at = 0.0
 
     @property
     def applications(self) -> Applications:
@@ -77,8 +81,7 @@ class Engine:
         if state.closing_sessions:
             self.sessions.close_drained(now)
         if state.is_placement_due and not state.is_draining and not state.expected:
-            state.is_placement_due = False
-            self._place(now)
+            self._place_in_time(now)
         actions, state.actions = state.actions, []
         return actions
 
@@ -128,6 +131,16 @@ class Engine:
                 state.active[session.id] = session
                 if session.executors:
                     self.tasks.dispatch(session, now)
+
+    def _place_in_time(self, now: float) -> None:
+        """Among very many sessions with work no decision follows another so soon that it would be all we do."""
+        state = self.state
+        if now < self._place_again_at:
+            state.review_at(self._place_again_at)
+            return
+        state.is_placement_due = False
+        self._place(now)
+        self._place_again_at = now + max(0, len(state.active) - _MANY) * _PAUSE_S
 
     def _place(self, now: float) -> None:
         """Launch and dismiss executors: those of closed sessions go, then the plan is carried out."""

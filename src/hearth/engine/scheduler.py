@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from flamepy.core.types import SessionState, Shim
 from hearth.engine.lifecycle import ExecutorState
-from hearth.engine.policies.claim import Claim, dominant, fits, minus, plus
+from hearth.engine.policies.claim import Claim, fits, minus, plus
 from hearth.engine.policies.fairness import next_turn
 from hearth.engine.policies.filling import fill
 from hearth.engine.policies.ordering import make_order
@@ -97,10 +97,11 @@ class Scheduler:
 
     def _claim(self, session: Session, room: Room, now: float) -> Claim:
         session.charge(now)
-        size, (amount, whole) = room.size_of(session), dominant(session.resources, self._state.capacity)
+        size, most, (amount, whole) = room.shape_of(session)
         alive = [executor for executor in session.executors.values() if executor.is_alive]
         held = len(alive)
-        most = room.most(size) if self._may_have(session, now) else held
+        if not self._may_have(session, now):
+            most = held
         demand = min(self._demand(session, now), most)
         session.planned_for = math.inf if demand >= most else max(demand, held)
         return Claim(
@@ -141,7 +142,7 @@ class Scheduler:
                 executors = self._state.sessions[claim.id].executors.values()
                 surplus += sorted(filter(_is_alive, executors), key=_goes_first)[: claim.held - claim.given]
         surplus.sort(key=_goes_first)
-        sizes = [room.size_of(executor.session) for executor in surplus]
+        sizes = [room.shape_of(executor.session).size for executor in surplus]
         for index in make_room([claim.size for claim in missing], plus(room.free, room.leaving), sizes):
             (plan.retire if surplus[index].in_flight else plan.dismiss).append(surplus[index])
 

@@ -229,6 +229,15 @@ def test_everyone_is_served_within_the_turns_of_all_others(slots: int) -> None:
         assert all(session.succeed > start for session, start in zip(sessions, before, strict=True))
 
 
+def test_a_hundred_sessions_with_work_take_turns_too() -> None:
+    """With so many, decisions are not made as often."""
+    world = World(8, habits=Habits(task_s=0.1))
+    sessions = busy_sessions(world, map(str, range(100)))
+    world.run(60.0)
+    assert min(session.succeed for session in sessions) > 0
+    assert sum(session.succeed for session in sessions) * 0.1 > 0.75 * 8 * 60.0
+
+
 # -- one task after another
 
 

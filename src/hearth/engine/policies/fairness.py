@@ -51,25 +51,24 @@ def _lead(claim: Claim, quantum_s: float) -> float:
 
 def next_turn(claims: Sequence[Claim], now: float, quantum_s: float) -> float | None:
     """When, with nothing else happening, it may have become the turn of someone who contends."""
-    holders = [
-        (
-            claim.priority,
-            claim.share(claim.given - 1),
-            claim.share(claim.held),
-            _lead(claim, quantum_s),
-            claim.settles_at,
-        )
-        for claim in claims
-        if claim.contends and claim.given > claim.pinned
-    ]
+    first: dict[tuple[int, float, float], float] = {}
+    """By priority, level and rate of those who wait: what the one has received whose turn comes first."""
+    for claim in claims:
+        if claim.contends and claim.given < claim.demand:
+            equals = (claim.priority, claim.share(claim.given), claim.share(claim.held))
+            first[equals] = min(first.get(equals, math.inf), claim.received)
     turns: list[float] = []
-    for waiting in claims:
-        if not waiting.contends or waiting.demand <= waiting.given:
+    for holder in claims:
+        if not holder.contends or holder.given <= holder.pinned:
             continue
-        priority, level, rate = waiting.priority, waiting.share(waiting.given), waiting.share(waiting.held)
-        for its_priority, its_level, its_rate, ahead, settles_at in holders:
-            if its_priority == priority and its_level >= level and its_rate > rate:
-                missing = waiting.received - ahead
+        last_level, its_rate, ahead = (
+            holder.share(holder.given - 1),
+            holder.share(holder.held),
+            _lead(holder, quantum_s),
+        )
+        for (priority, level, rate), received in first.items():
+            if holder.priority == priority and last_level >= level and its_rate > rate:
+                missing = received - ahead
                 turn = now + missing / (its_rate - rate) + _SLACK_S if missing > 0 else now
-                turns.append(turn if turn > settles_at else settles_at)
+                turns.append(max(turn, holder.settles_at))
     return min((turn for turn in turns if turn > now), default=None)
