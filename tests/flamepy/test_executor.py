@@ -191,3 +191,13 @@ def test_a_dismissal_that_arrives_behind_a_long_task_is_seen_after_it(entered: R
     entered.service.go_on.set()
     assert [task for task, _, _ in entered.instance.report().done] == [1]
     entered.join()
+
+
+def test_a_connection_that_stands_is_not_taken_for_the_one_that_hung_up_before_it() -> None:
+    """The watchdog sees the end of a connection when the worker has a new one already."""
+    here, there = socket.socketpair()
+    with here, there:
+        executor = Executor(Echo(), here, "executor-1")
+        assert executor.find_instance() is True
+        there.close()
+        assert executor.find_instance() is False

@@ -9,19 +9,30 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from flamepy.aio.link import Link
+from flamepy.aio.link import Link, open_stream
 from flamepy.aio.opening import Opening
 from flamepy.aio.results import ResultStream
 from flamepy.aio.session import Session
 from flamepy.core.address import check_address
 from flamepy.core.client import ConnectionInstance
+from flamepy.core.cluster import Executor, Node, executor_of, node_of
 from flamepy.core.config import FlameContext
 from flamepy.core.convert import application_of
 from flamepy.core.errors import connect_error
-from flamepy.core.requests import creation_of, opening_of, registration_of
+from flamepy.core.patience import reconnect_timeout as reconnect_timeout_of
+from flamepy.core.requests import check_registered, creation_of, opening_of, registration_of
 from flamepy.core.types import Application, ApplicationAttributes, FlameError, FlameErrorCode, SessionAttributes
-from flamepy.protocol import ApplicationInfo, ApplicationList, Name, SessionInfo, SessionList, SessionRef
-from flux.aio.opening import open_transport
+from flamepy.protocol import (
+    ApplicationInfo,
+    ApplicationList,
+    ExecutorList,
+    Name,
+    NodeInfo,
+    NodeList,
+    SessionInfo,
+    SessionList,
+    SessionRef,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,44 +41,46 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "connect"]
 
-CONNECT_S = 10.0
-"""How long an instance may take to welcome us."""
-
 _NOTHING = type(None)
 
 
-def connect(uri: str | None = None) -> Opening[Connection]:
+def connect(uri: str | None = None, *, reconnect_timeout: float | None = None) -> Opening[Connection]:
     """Open a connection: ``async with`` closes it at the end of the block, who awaits it calls `Connection.close`.
 
     uri: as `hearth up` prints it. None for FLAME_ENDPOINT, else the endpoint in ~/.flame/flame.yaml, else an
-    embedded instance that ends with this process: the one that `flamepy` uses. Raises FlameError
-    INVALID_CONFIG as `flamepy.connect` does.
+    embedded instance that ends with this process: the one that `flamepy` uses. reconnect_timeout: as for
+    `flamepy.connect`. Raises FlameError INVALID_CONFIG as that does.
     """
-    return Opening(_connect(uri))
+    return Opening(_connect(uri, reconnect_timeout))
 
 
-async def _connect(uri: str | None) -> Connection:
+async def _connect(uri: str | None, reconnect_timeout: float | None) -> Connection:
     if uri is None:
-        uri = await asyncio.to_thread(_endpoint)  # reads a file, or starts a process
-    check_address(uri)
+        addr, is_ours = await asyncio.to_thread(_endpoint)  # reads a file, or starts a process
+        if is_ours:
+            reconnect_timeout = 0  # once it is gone, everything in it is
+    else:
+        addr = uri
+    check_address(addr)
+    reconnect_s = reconnect_timeout_of(reconnect_timeout)
     try:
-        transport = await asyncio.wait_for(open_transport(uri), CONNECT_S)
-    except asyncio.TimeoutError:
-        raise connect_error(uri, OSError(errno.ETIMEDOUT, f"no welcome within {CONNECT_S:g} s")) from None
+        return Connection(Link(addr, await open_stream(addr), reconnect_s))
     except OSError as error:
-        raise connect_error(uri, error) from error
-    return Connection(Link(uri, transport.stream))
+        raise connect_error(addr, error) from error
 
 
-def _endpoint() -> str:
-    return FlameContext().endpoint or ConnectionInstance.instance().addr
+def _endpoint() -> tuple[str, bool]:
+    """Where the instance is, and whether it is the embedded one."""
+    configured = FlameContext().endpoint
+    return (configured, False) if configured else (ConnectionInstance.instance().addr, True)
 
 
 class Connection:
     """A connection to one instance, closed at the end of ``async with``. Made by `connect`. Attribute: addr.
 
     It is for one event loop, and for the process that made it: elsewhere everything raises FlameError
-    INVALID_STATE. When it is lost, what waits and all that is called later raises INTERNAL.
+    INVALID_STATE. One that breaks is made anew, while what waits for answers goes on waiting; when that fails,
+    what waits and all that is called later raises INTERNAL.
     """
 
     def __init__(self, link: Link) -> None:
@@ -84,8 +97,7 @@ class Connection:
 
     def __del__(self) -> None:
         if not self.link.is_lost:
-            if not self.link.is_inherited:
-                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
             self.link.drop(OSError(errno.ESHUTDOWN, "the connection was left without being closed"))
 
     def __repr__(self) -> str:
@@ -95,11 +107,22 @@ class Connection:
 
     async def register_application(self, name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
         """Register a recipe under a name. Raises as `flamepy.Connection.register_application` does."""
-        await self.link.ask("flame.application.register", registration_of(name, app_attrs), _NOTHING)
+        request = registration_of(name, app_attrs)
+
+        async def made_before() -> None:
+            check_registered(request, await self.link.ask("flame.application.get", Name(name), ApplicationInfo))
+
+        again = (FlameErrorCode.ALREADY_EXISTS, made_before)
+        await self.link.ask("flame.application.register", request, _NOTHING, again)
 
     async def unregister_application(self, name: str) -> None:
         """Remove an application and its closed sessions. Raises FlameError NOT_FOUND, INVALID_STATE while in use."""
-        await self.link.ask("flame.application.unregister", Name(name), _NOTHING)
+
+        async def gone_before() -> None:
+            pass
+
+        again = (FlameErrorCode.NOT_FOUND, gone_before)
+        await self.link.ask("flame.application.unregister", Name(name), _NOTHING, again)
 
     async def get_application(self, name: str) -> Application | None:
         """The application, or None if there is none of that name."""
@@ -126,7 +149,13 @@ class Connection:
         return Opening(self._create_session(attrs))
 
     async def _create_session(self, attrs: SessionAttributes) -> Session:
-        return self._session(await self.link.ask("flame.session.create", creation_of(attrs), SessionInfo))
+        request = creation_of(attrs)
+
+        async def made_before() -> SessionInfo:
+            return await self.link.ask("flame.session.open", request, SessionInfo)
+
+        again = (FlameErrorCode.ALREADY_EXISTS, made_before)
+        return self._session(await self.link.ask("flame.session.create", request, SessionInfo, again))
 
     def open_session(self, session_id: str, spec: SessionAttributes | None = None) -> Opening[Session]:
         """The open session of that id; with a spec it is made if there is none. To be awaited or entered, as above.
@@ -160,6 +189,21 @@ class Connection:
         if stream is None or stream.has_ended:  # an id may come back after its application was unregistered
             stream = self._streams[info.session] = ResultStream(self.link, info.session)
         return Session(self, info, stream)
+
+    # Nodes and executors
+
+    async def list_nodes(self) -> list[Node]:
+        """Every machine that runs executors."""
+        return [node_of(info) for info in (await self.link.ask("flame.node.list", None, NodeList)).nodes]
+
+    async def get_node(self, name: str) -> Node:
+        """The node of that name. Raises FlameError NOT_FOUND."""
+        return node_of(await self.link.ask("flame.node.get", Name(name), NodeInfo))
+
+    async def list_executors(self) -> list[Executor]:
+        """Every executor, of all sessions, oldest first."""
+        listed = await self.link.ask("flame.executor.list", None, ExecutorList)
+        return [executor_of(info) for info in listed.executors]
 
     # The connection itself
 

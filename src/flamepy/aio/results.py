@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from flamepy.aio.answer import Answer
 from flamepy.core.errors import closed_error, error_of, lost_error
 from flamepy.core.submissions import Submissions
 from flamepy.core.types import FlameError
-from flamepy.protocol import SessionRef
 from flux.constants import FLUX_MSGFLAG_STREAMING
 
 if TYPE_CHECKING:
@@ -37,13 +36,19 @@ class TaskFuture(asyncio.Future["bytes | None"]):
 
 
 class ResultStream:
-    """Turns inputs into futures. Opened at the first submission and then kept until the session closes."""
+    """Turns inputs into futures. Opened at the first submission and then kept until the session closes.
+
+    When its connection breaks it comes back with the numbers that had no answer, see Submissions.
+    """
 
     def __init__(self, link: Link, session_id: str) -> None:
         self._link = link
         self._session_id = session_id
-        self._tasks: Submissions[TaskFuture] = Submissions(session_id)
-        self._tag = 0
+        is_resumable = link.reconnect_s > 0
+        self._tasks: Submissions[TaskFuture] = Submissions(session_id, token_hex(8), is_resumable=is_resumable)
+        self.tag = 0
+        self._is_gathered = False
+        """Whether the link is going to call `send`."""
         self._ended: FlameError | None = None
 
     def submit(self, input_data: bytes, *, is_urgent: bool = False) -> TaskFuture:
@@ -56,20 +61,29 @@ class ResultStream:
         if self._ended is not None:
             raise FlameError(self._ended.code, self._ended.message)
         future = TaskFuture(loop=link.loop)
-        is_first = not tasks.has_gathered
         future._stream = self
         future._number = tasks.add(input_data, future)
+        is_first, self._is_gathered = not self._is_gathered, True
         link.gather(self, len(input_data), is_first=is_first, is_urgent=is_urgent and len(tasks) == 1)
         return future
 
+    async def create(self, input_data: bytes) -> bytes:
+        """Make one task and wait until the instance holds it; returns its answer. The result is not asked for."""
+        return await self._link.call(Answer(self._link, "flame.task.submit", self._tasks.creation(input_data)))
+
     def send(self) -> None:
         """Called by the link when it is time to send what has gathered."""
-        link = self._link
-        if not self._tag:
-            request = msgspec.json.encode(SessionRef(self._session_id)) + b"\0"
-            self._tag = link.request("flame.session.results", request, self, FLUX_MSGFLAG_STREAMING)
-        for batch in self._tasks.take_batches(self._tag):
-            link.request("flame.task.submit", batch, None)
+        self._is_gathered = False
+        if not self._tasks.has_gathered:
+            return
+        if not self.tag:
+            self.resume()
+        for batch in self._tasks.take_batches(self.tag):
+            self._link.request("flame.task.submit", batch, None)
+
+    def resume(self) -> None:
+        """Ask for results; on a new connection also for what was missed on the old one."""
+        self.tag = self._link.request("flame.session.results", self._tasks.opening(), self, FLUX_MSGFLAG_STREAMING)
 
     def give_up(self, number: int) -> None:
         """Nobody waits for this task any more."""
@@ -88,9 +102,16 @@ class ResultStream:
                 future.set_result(output)
         for future, error in errors:
             _fail(future, error)
+        if self._tasks.has_gathered and not self._is_gathered:  # on a new connection, now that we know what is missing
+            self._is_gathered = True
+            self._link.gather(self, 0, is_first=True, is_urgent=False)
 
     def on_lost(self, error: OSError) -> None:
-        """The connection is gone."""
+        """Wait for another connection."""
+        self._link.suspend(self, error)
+
+    def fail(self, error: OSError) -> None:
+        """There will be no other connection."""
         self._end(lost_error(self._link.addr, error))
 
     def close(self) -> None:

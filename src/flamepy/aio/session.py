@@ -5,16 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from flamepy.aio.mapping import map_inputs
 from flamepy.aio.watching import watch_task
-from flamepy.core.convert import submitted_task, task_of
+from flamepy.core.convert import logs_of, submitted_task, task_of
 from flamepy.core.requests import check_input, task_ref
 from flamepy.core.snapshot import SessionSnapshot
 from flamepy.core.types import FlameError
-from flamepy.protocol import ListTasks, SessionInfo, SubmitBatch, TaskInfo, TaskList
-from flux.constants import FLUX_MATCHTAG_NONE
+from flamepy.protocol import ListLogs, ListTasks, LogList, SessionInfo, TaskInfo, TaskList
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,7 +21,8 @@ if TYPE_CHECKING:
 
     from flamepy.aio.connection import Connection
     from flamepy.aio.results import ResultStream
-    from flamepy.core.types import Task
+    from flamepy.core.types import InstanceLog, Task
+    from flamepy.protocol import InstanceLogInfo
 
 __all__ = ["Session"]
 
@@ -69,9 +67,7 @@ class Session(SessionSnapshot):
 
     async def create_task(self, input_data: bytes) -> Task:
         """Create a task; returns when the instance holds it, PENDING. Follow it with watch_task or get_task."""
-        batch = SubmitBatch(self.id, FLUX_MATCHTAG_NONE, 0, [check_input(input_data)])
-        answer = await self.connection.link.call("flame.task.submit", msgspec.msgpack.encode(batch))
-        return submitted_task(self.id, input_data, answer)
+        return submitted_task(self.id, input_data, await self._stream.create(check_input(input_data)))
 
     async def get_task(self, task_id: str) -> Task:
         """One task with input, output and events. Raises FlameError NOT_FOUND, INVALID_ARGUMENT for no number."""
@@ -92,6 +88,18 @@ class Session(SessionSnapshot):
         Raises TimeoutError when the time is over, FlameError NOT_FOUND if there is no such task.
         """
         return watch_task(self.connection.link, task_ref(self.id, task_id), timeout)
+
+    async def logs(self, executor: str | None = None, *, task_id: str | None = None) -> list[InstanceLog]:
+        """What the session's instances have printed, see `flamepy.Session.logs`."""
+        task = None if task_id is None else task_ref(self.id, task_id).task
+        infos: list[InstanceLogInfo] = []
+        page = LogList([], complete=False)
+        while not page.complete:
+            after = infos[-1].number if infos else 0
+            request = ListLogs(self.id, executor, task, after)
+            page = await self.connection.link.ask("flame.session.logs", request, LogList)
+            infos += page.logs
+        return logs_of(infos)
 
     async def close(self) -> None:
         """Close the session: what waits is cancelled. Any number of times.

@@ -12,12 +12,13 @@ import msgspec
 from flamepy.core.convert import task_of
 from flamepy.core.errors import error_of, lost_error, watch_timeout
 from flamepy.protocol import TaskInfo, TaskRef
+from flux.constants import FLUX_MSGFLAG_STREAMING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from flamepy.aio.link import Link
-    from flamepy.core.types import Task
+    from flamepy.core.types import Task, TaskState
     from flux.packet import Packet
 
 __all__ = ["watch_task"]
@@ -26,11 +27,12 @@ __all__ = ["watch_task"]
 async def watch_task(link: Link, task: TaskRef, timeout_s: float | None) -> AsyncGenerator[Task, None]:
     """See `Session.watch_task`."""
     deadline = None if timeout_s is None else link.loop.time() + timeout_s
-    answers = _Answers()
-    tag = link.open_stream("flame.task.watch", task, answers)
+    watch = _Watch(link, task)
+    link.begin(watch)
+    told: TaskState | None = None
     try:
         while True:
-            answer = await answers.next(None if deadline is None else deadline - link.loop.time())
+            answer = await watch.next(None if deadline is None else deadline - link.loop.time())
             if answer is None:
                 raise watch_timeout(task, timeout_s)
             if isinstance(answer, OSError):
@@ -39,33 +41,49 @@ async def watch_task(link: Link, task: TaskRef, timeout_s: float | None) -> Asyn
                 return
             if answer.aux1:
                 raise error_of(answer)
-            yield task_of(msgspec.json.decode((answer.payload or b"").rstrip(b"\0"), type=TaskInfo))
+            state = task_of(msgspec.json.decode((answer.payload or b"").rstrip(b"\0"), type=TaskInfo))
+            if watch.is_again and state.state == told:
+                continue  # told once more by the new connection
+            told = state.state
+            yield state
     finally:
-        if not answers.has_ended:
-            link.abandon(tag)
+        if not watch.has_ended:
+            link.give_up(watch)
 
 
-class _Answers:
-    """A task has few states: no bound is needed."""
+class _Watch:
+    """One flame.task.watch request. A task has few states: no bound on those unread is needed."""
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[Packet | OSError] = asyncio.Queue()
+    def __init__(self, link: Link, task: TaskRef) -> None:
+        self._link = link
+        self._request = msgspec.json.encode(task) + b"\0"
+        self._answers: asyncio.Queue[Packet | OSError] = asyncio.Queue()
+        self.tag = 0
+        self.is_again = False
+        """Whether the connection is not the first one."""
         self.has_ended = False
         """Whether the last answer has come, and the tag may be another's."""
 
+    def resume(self) -> None:
+        self.tag = self._link.request("flame.task.watch", self._request, self, FLUX_MSGFLAG_STREAMING)
+
     def on_response(self, response: Packet) -> None:
         self.has_ended = response.aux1 != 0
-        self._queue.put_nowait(response)
+        self._answers.put_nowait(response)
 
     def on_lost(self, error: OSError) -> None:
+        self.is_again = True
+        self._link.suspend(self, error)
+
+    def fail(self, error: OSError) -> None:
         self.has_ended = True
-        self._queue.put_nowait(error)
+        self._answers.put_nowait(error)
 
     async def next(self, timeout_s: float | None) -> Packet | OSError | None:
-        """The next one; None if there is none within the time."""
-        if not self._queue.empty():
-            return self._queue.get_nowait()
+        """The next answer, or why none comes any more; None if there is none within the time."""
+        if not self._answers.empty():
+            return self._answers.get_nowait()
         try:
-            return await asyncio.wait_for(self._queue.get(), timeout_s)
+            return await asyncio.wait_for(self._answers.get(), timeout_s)
         except asyncio.TimeoutError:
             return None

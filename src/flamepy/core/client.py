@@ -15,7 +15,7 @@ from flamepy.core.convert import application_of
 from flamepy.core.errors import connect_error
 from flamepy.core.link import Link
 from flamepy.core.patience import reconnect_timeout as reconnect_timeout_of
-from flamepy.core.requests import creation_of, opening_of, registration_of
+from flamepy.core.requests import check_registered, creation_of, opening_of, registration_of
 from flamepy.core.results import ResultStream
 from flamepy.core.session import Session, TaskIterator, TaskWatcher
 from flamepy.core.types import (
@@ -93,11 +93,7 @@ class Connection:
         request = registration_of(name, app_attrs)
 
         def made_before() -> None:
-            there = self.link.ask("flame.application.get", Name(name), ApplicationInfo)
-            if there.attributes != request.attributes:
-                raise FlameError(
-                    FlameErrorCode.ALREADY_EXISTS, f"application {name!r} was registered by somebody else meanwhile"
-                )
+            check_registered(request, self.link.ask("flame.application.get", Name(name), ApplicationInfo))
 
         self.link.ask("flame.application.register", request, _NOTHING, (FlameErrorCode.ALREADY_EXISTS, made_before))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import sys
 import threading
@@ -229,11 +230,18 @@ class Executor:
         try:
             if self._is_over:
                 return False
+            if not self._has_hung_up():
+                return True  # the worker was quicker: what hung up was the connection before this one
             self._protocol.lose(OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
             self._is_over = not self._attach_again()
             return not self._is_over
         finally:
             self._receiving.release()
+
+    def _has_hung_up(self) -> bool:
+        poll = select.poll()
+        poll.register(self._stream, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def _attach_again(self) -> bool:
         """Connect to the instance that was started again, and say what we hold; called with the receiving lock held."""

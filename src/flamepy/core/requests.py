@@ -20,7 +20,17 @@ from flamepy.protocol import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["check_input", "creation_of", "opening_of", "options_of", "registration_of", "task_ref"]
+    from flamepy.protocol import ApplicationInfo
+
+__all__ = [
+    "check_input",
+    "check_registered",
+    "creation_of",
+    "opening_of",
+    "options_of",
+    "registration_of",
+    "task_ref",
+]
 
 
 def registration_of(name: str, attributes: ApplicationAttributes | Mapping[str, Any]) -> RegisterApplication:
@@ -28,6 +38,14 @@ def registration_of(name: str, attributes: ApplicationAttributes | Mapping[str, 
     if not isinstance(attributes, ApplicationAttributes):
         attributes = ApplicationAttributes(**attributes)
     return RegisterApplication(name, attributes)
+
+
+def check_registered(request: RegisterApplication, there: ApplicationInfo) -> None:
+    """Raise FlameError ALREADY_EXISTS if what is registered cannot have come from this request."""
+    if there.attributes != request.attributes:
+        raise FlameError(
+            FlameErrorCode.ALREADY_EXISTS, f"application {request.name!r} was registered by somebody else meanwhile"
+        )
 
 
 def creation_of(attrs: SessionAttributes) -> CreateSession:

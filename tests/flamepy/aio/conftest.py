@@ -17,7 +17,7 @@ __all__ = ["Run", "on_asyncio", "run", "turn_until"]
 
 
 @contextlib.asynccontextmanager
-async def on_asyncio(session: flamepy.Session) -> AsyncIterator[aio.Session]:
+async def on_asyncio(session: flamepy.Session, reconnect_timeout: float = 0) -> AsyncIterator[aio.Session]:
     """The same session, on a connection of this loop."""
-    async with aio.connect(session.connection.addr) as connection:
+    async with aio.connect(session.connection.addr, reconnect_timeout=reconnect_timeout) as connection:
         yield await connection.get_session(session.id)
