@@ -103,7 +103,7 @@ class _Link:
         self._stream = process.stream
         self._stream.setblocking(False)
         self._loop.add_reader(self._stream.fileno(), self._read)
-        log.info("the fork server has started: pid %d", self.pid)
+        log.debug("the fork server has started: pid %d", self.pid)
 
     @property
     def pid(self) -> int:
