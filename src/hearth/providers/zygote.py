@@ -23,8 +23,8 @@ __all__ = ["Zygote"]
 
 log = logging.getLogger(__name__)
 
-_FAILURES_MAX = 4  # in a row: then something is wrong with it here, and it is not started again
-_PAUSE_S = 0.1  # before it is started again, doubled after each failure in a row
+_PAUSE_S = 0.1  # before it is started again, doubled each time that it has died before it had loaded
+_DOUBLED_MAX = 9  # that is some 50 s
 
 
 class Zygote:
@@ -32,7 +32,7 @@ class Zygote:
 
     def __init__(self, started: ZygoteProcess) -> None:
         self._loop = asyncio.get_running_loop()
-        self._link: ZygoteLink | None = ZygoteLink(started, self._lost)
+        self._link: ZygoteLink | None = ZygoteLink(started, self._loaded, self._lost)
         self._failures = 0
         self._restart: asyncio.TimerHandle | None = None
 
@@ -42,7 +42,7 @@ class Zygote:
         if link is not None:
             interpreter = interpreter_of(spec.command, spec.environment, link.environment)
             if interpreter is not None:
-                return _ForkedChild(spec, on_ended, link, interpreter, self._forked)
+                return _ForkedChild(spec, on_ended, link, interpreter)
         return Child(spec, on_ended)
 
     def close(self) -> None:
@@ -53,21 +53,19 @@ class Zygote:
             self._link.close()
             self._link = None
 
-    def _forked(self) -> None:
+    def _loaded(self) -> None:
         self._failures = 0
 
     def _lost(self, how: str) -> None:
         self._link = None
+        pause_s = _PAUSE_S * 2 ** min(self._failures, _DOUBLED_MAX)
         self._failures += 1
-        is_last = self._failures >= _FAILURES_MAX
-        then = "it is not started again" if is_last else "it is started again"
-        log.warning("the fork server %s; programs are executed plainly meanwhile, and %s", how, then)
-        if not is_last:
-            self._restart = self._loop.call_later(_PAUSE_S * 2**self._failures, self._start_again)
+        log.warning("the fork server %s; programs are executed, and in %g s it is started again", how, pause_s)
+        self._restart = self._loop.call_later(pause_s, self._start_again)
 
     def _start_again(self) -> None:
         try:
-            self._link = ZygoteLink(start_zygote(), self._lost)
+            self._link = ZygoteLink(start_zygote(), self._loaded, self._lost)
         except OSError as error:
             self._lost(f"could not be started: {error}")
 
@@ -81,11 +79,9 @@ class _ForkedChild(Child):
         on_ended: Callable[[str], None],
         link: ZygoteLink,
         interpreter: str,
-        on_forked: Callable[[], None],
     ) -> None:
         self._link = link
         self._interpreter = interpreter
-        self._on_forked = on_forked
         self._is_doomed = False
         super().__init__(spec, on_ended)
 
@@ -124,7 +120,6 @@ class _ForkedChild(Child):
         """Have it run, one way or the other; returns why it does not."""
         try:
             if isinstance(answer, Forked):
-                self._on_forked()
                 self._adopt(answer.pid)
             elif self._is_doomed:
                 return "was stopped before it had started"

@@ -32,9 +32,12 @@ class _Asked(NamedTuple):
 
 
 class ZygoteLink:
-    """One server's process and the socket to it. Answers come in the order of the requests; None: it has died."""
+    """One server's process and the socket to it. Answers come in the order of the requests; None: it has died.
 
-    def __init__(self, process: ZygoteProcess, on_lost: Callable[[str], None]) -> None:
+    on_loaded is called when the server is ready, on_lost when it has died, with what completes "the fork server …".
+    """
+
+    def __init__(self, process: ZygoteProcess, on_loaded: Callable[[], None], on_lost: Callable[[str], None]) -> None:
         self._process = process
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -47,7 +50,7 @@ class ZygoteLink:
         self._stream = process.stream
         self._stream.setblocking(False)
         self._loop.add_reader(self._stream.fileno(), self._read)
-        log.debug("the fork server has started: pid %d", process.popen.pid)
+        self._expect(lambda answer: on_loaded() if answer is not None else None)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -61,12 +64,15 @@ class ZygoteLink:
         if not self._is_open:
             self._loop.call_soon(on_answer, None)
             return
-        self._asked.append(_Asked(on_answer, self._loop.time() + _ANSWER_S))
-        if self._timer is None:
-            self._timer = self._loop.call_later(_ANSWER_S, self._check_answers)
+        self._expect(on_answer)
         self._unsent.append((memoryview(encode(request)), tuple(descriptors)))
         if len(self._unsent) == 1:
             self._write()
+
+    def _expect(self, on_answer: Callable[[Answer | None], None]) -> None:
+        self._asked.append(_Asked(on_answer, self._loop.time() + _ANSWER_S))
+        if self._timer is None:
+            self._timer = self._loop.call_later(_ANSWER_S, self._check_answers)
 
     def _write(self) -> None:
         """Send what there is room for; descriptors go with the first byte of their message."""
