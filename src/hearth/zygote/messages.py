@@ -9,7 +9,19 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-__all__ = ["Answer", "Ended", "Fork", "Forked", "Refused", "Request", "Wait", "decode_answers", "encode", "receive"]
+__all__ = [
+    "Answer",
+    "Ended",
+    "Fork",
+    "Forked",
+    "Loaded",
+    "Refused",
+    "Request",
+    "Wait",
+    "decode_answers",
+    "encode",
+    "receive",
+]
 
 
 class Fork(msgspec.Struct, array_like=True, tag=True):
@@ -31,6 +43,10 @@ class Wait(msgspec.Struct, array_like=True, tag=True):
     pid: int
 
 
+class Loaded(msgspec.Struct, array_like=True, tag=True):
+    """The first answer, to no request: the server is ready."""
+
+
 class Forked(msgspec.Struct, array_like=True, tag=True):
     """The child is there, and runs from now on."""
 
@@ -50,7 +66,7 @@ class Ended(msgspec.Struct, array_like=True, tag=True):
 
 
 Request: TypeAlias = Fork | Wait
-Answer: TypeAlias = Forked | Refused | Ended
+Answer: TypeAlias = Loaded | Forked | Refused | Ended
 
 DESCRIPTORS: Final = 2  # of a Fork
 _LENGTH_BYTES: Final = 4

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import socket
 
-from hearth.zygote.messages import Answer, Ended, Fork, Forked, Refused, Wait, encode, receive
+from hearth.zygote.messages import Answer, Ended, Fork, Forked, Loaded, Refused, Wait, encode, receive
 
 __all__ = ["serve"]
 
@@ -17,6 +17,7 @@ def serve(descriptor: int) -> tuple[Fork, list[int]]:
     Returns in children only: with what they are to become, and the descriptors of their stdout and stderr.
     """
     stream = socket.socket(fileno=descriptor)
+    _answer(stream, Loaded())
     while True:
         received = receive(stream)
         if received is None:
