@@ -15,6 +15,7 @@ from flamepy.core.types import ResourceRequirement
 from hearth.engine.model import Resources
 from hearth.engine.policies.ordering import POLICIES
 from hearth.engine.state import Limits
+from hearth.store.location import Location, read_location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["KEYS", "ClusterConfiguration", "read_cluster"]
 
 _CAPACITY = "cluster.capacity"
+_STORAGE = "cluster.storage"
 _LEAST_S = 0.001  # less would be no time at all: nothing could ever be done in it
 _MOST_S = 1e9  # thirty years: a loop cannot wait for infinity
 _MOST = 1 << 63  # what answers to clients can carry
@@ -34,6 +36,7 @@ class ClusterConfiguration:
     limits: Limits
     capacity: dict[str, int]
     """Of cpu, memory and gpu, those that are not to be measured."""
+    storage: Location
     unused: tuple[str, ...]
     """Keys that Flame knows and that do nothing here."""
 
@@ -49,6 +52,7 @@ def read_cluster(configuration: Mapping[str, Any]) -> ClusterConfiguration:
     """
     limits: dict[str, Any] = {}
     capacity: dict[str, int] = {}
+    storage = Location()
     unused: list[str] = []
     for table in ("cluster", "cache"):
         for key, value in _flatten(table, configuration.get(table, {})):
@@ -57,11 +61,13 @@ def read_cluster(configuration: Mapping[str, Any]) -> ClusterConfiguration:
                 limits[field] = read(key, value)
             elif key == _CAPACITY:
                 capacity = _amounts(key, value)
+            elif key == _STORAGE:
+                storage = _location(key, value)
             elif key.startswith("cache.") or key in _UNUSED:
                 unused.append(key)
             else:
                 raise ValueError(f"unknown key {key!r}{_nearest(key, sorted(KEYS), 'cluster.')}")
-    return ClusterConfiguration(replace(Limits(), **limits), capacity, tuple(unused))
+    return ClusterConfiguration(replace(Limits(), **limits), capacity, storage, tuple(unused))
 
 
 def _flatten(name: str, value: object) -> Iterator[tuple[str, object]]:
@@ -105,6 +111,13 @@ def _resources(key: str, value: object) -> Resources:
     if not any(resources):
         raise ValueError(f"{key} is {value!r}, want more than nothing: executors without end would fit")
     return resources
+
+
+def _location(key: str, value: object) -> Location:
+    try:
+        return read_location(str(value))
+    except ValueError as error:
+        raise ValueError(f"{key} is {error}") from None
 
 
 def _policies(key: str, value: object) -> tuple[str, ...]:
@@ -152,7 +165,6 @@ _LIMITS: dict[str, tuple[str, Callable[[str, object], object]]] = {
 _UNUSED = (
     "cluster.name",
     "cluster.endpoint",
-    "cluster.storage",
     "cluster.schedule_interval",
     "cluster.executors.shim",
     "cluster.tls.cert_file",
@@ -161,7 +173,7 @@ _UNUSED = (
     "cluster.pprof.port",
 )
 
-KEYS = frozenset({*_LIMITS, *_UNUSED, _CAPACITY})
+KEYS = frozenset({*_LIMITS, *_UNUSED, _CAPACITY, _STORAGE})
 """Every key of `cluster` that is no table. Of `cache`, any is taken."""
 _TABLES = {name.rsplit(".", depth)[0] for name in (*KEYS, "cache.storage") for depth in range(1, name.count(".") + 1)}
 """Every name that has others below it."""

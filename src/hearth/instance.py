@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
     from hearth.cluster_configuration import ClusterConfiguration
     from hearth.kvs.store import Store
+    from hearth.store.location import Location
     from hearth.store.writer import Writer
     from hearth.zygote.process import ZygoteProcess
 
@@ -103,6 +104,7 @@ class Instance:
         self.broker = Broker(self.router, Access(owner=os.getuid()))
         cluster = _read_cluster(configuration)
         capacity = cluster.capacity_of(machine_capacity())
+        is_lasting = statedir is not None and cluster.storage.path is not None
         host = socket.gethostname()
         self.engine = Engine(
             capacity,
@@ -110,14 +112,14 @@ class Instance:
             limits=cluster.limits,
             executor_prefix=self.router.uuid[:8],
             host=host,
-            is_recorded=statedir is not None,
+            is_recorded=is_lasting,
         )
         self._serve_clients(_attributes(rundir, statedir or rundir, self.uri, self.router.uuid, host, configuration))
         self._serve_operators(configuration, stop)
         ResourceService(self.router, host, int(capacity.cpu))
         self._store = self._serve_kvs(None if statedir is None else statedir / "content.sqlite")
         self._register_builtin_applications()
-        writer = None if statedir is None else _open_writer(statedir / "flame.sqlite", self.engine)
+        writer = _open_writer(statedir, cluster.storage, self.engine) if statedir is not None and is_lasting else None
         self._flame = flame = FlameService(self.broker, self.engine, self.uri, writer)
         logs = ExecutorLogs(flame.now, self.engine.state.sessions)
         self.provider = LocalProvider(
@@ -256,19 +258,11 @@ def _open_store(path: Path, namespaces: Namespaces) -> Store:
     return Store(path, namespaces)
 
 
-def _open_writer(path: Path, engine: Engine) -> Writer:
-    """The engine's store, after the engine was given what is in it."""
-    from hearth.store.database import Database
-    from hearth.store.recovery import recover
-    from hearth.store.writer import Writer
+def _open_writer(statedir: Path, location: Location, engine: Engine) -> Writer:
+    from hearth.store.opening import open_store  # SQLite, which an instance that stores nothing need not load
 
-    database = Database(path)
-    try:
-        recover(database, engine)
-    except BaseException:
-        database.close()
-        raise
-    return Writer(database)
+    assert location.path is not None
+    return open_store(statedir / location.path, location.synchronous, engine)
 
 
 def _show(line: str) -> None:

@@ -12,6 +12,7 @@ import yaml
 from hearth.cluster_configuration import KEYS, read_cluster
 from hearth.engine.model import Resources
 from hearth.engine.state import Limits
+from hearth.store.location import Location
 
 UPSTREAM = """
 cluster:
@@ -65,7 +66,6 @@ def test_the_file_of_flame_is_taken_as_it_is() -> None:
     assert read.unused == (
         "cluster.name",
         "cluster.endpoint",
-        "cluster.storage",
         "cluster.schedule_interval",
         "cluster.executors.shim",
         "cluster.pprof.port",
@@ -74,6 +74,26 @@ def test_the_file_of_flame_is_taken_as_it_is() -> None:
         "cache.eviction.policy",
         "cache.eviction.max_memory",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "location"),
+    [
+        ("none", Location(None)),
+        ("sqlite://flame.db", Location("flame.db", "NORMAL")),
+        ("sqlite:///var/lib/flame%20x.db?synchronous=full", Location("/var/lib/flame x.db", "FULL")),
+    ],
+)
+def test_the_store_may_be_elsewhere_or_nowhere(text: str, location: Location) -> None:
+    assert read_cluster({"cluster": {"storage": text}}).storage == location
+
+
+@pytest.mark.parametrize(
+    "text", ["", "fs://x", "sqlite://", "sqlite://x/", "sqlite://x?synchronous=off", "sqlite://x?y"]
+)
+def test_a_store_that_is_none_of_ours_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"cluster.storage is .* want none, sqlite://FILE"):
+        read_cluster({"cluster": {"storage": text}})
 
 
 def test_our_own_keys_are_read() -> None:
