@@ -14,6 +14,7 @@ test: $(READY)  ## the whole test suite
 
 bench: $(READY)  ## every benchmark; tables on stdout, JSON in benchmarks/results
 	$(BIN)/python benchmarks/tasks_per_second.py
+	$(BIN)/python benchmarks/durable_tasks.py
 	$(BIN)/python benchmarks/client_interfaces.py
 	$(BIN)/python benchmarks/flux_rpc.py
 	$(BIN)/python benchmarks/first_result.py
