@@ -97,7 +97,10 @@ def open_connection(given: str | None, *, may_embed: bool = False) -> Iterator[C
 
     try:
         uri = _find_uri(given) if may_embed else need_uri(given)
-        with contextlib.closing(connect(uri) if uri else ConnectionInstance.instance()) as connection:
+        # Who sits before it wants to know at once that the instance is gone, unless he has said otherwise.
+        patience = None if "FLAME_RECONNECT_TIMEOUT" in os.environ else 0
+        found = connect(uri, reconnect_timeout=patience) if uri else ConnectionInstance.instance()
+        with contextlib.closing(found) as connection:
             yield connection
     except FlameError as error:
         raise click.ClickException(error.message) from error
