@@ -29,7 +29,9 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("FLAME_", "FLUX_"))}
     for name in ("NO_COLOR", "FORCE_COLOR", "TERM", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
         ours.pop(name, None)
-    ours.update(HOME=str(folder), XDG_RUNTIME_DIR=str(folder), FLUX_LOCAL_CONNECTOR_RETRY_COUNT="0")
+    ours.update(
+        HOME=str(folder), XDG_RUNTIME_DIR=str(folder), FLUX_LOCAL_CONNECTOR_RETRY_COUNT="0", HEARTH_SHIMS="host"
+    )
     return ours | variables
 
 
