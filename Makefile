@@ -19,6 +19,7 @@ bench: $(READY)  ## every benchmark; tables on stdout, JSON in benchmarks/result
 	$(BIN)/python benchmarks/flux_rpc.py
 	$(BIN)/python benchmarks/first_result.py
 	$(BIN)/python benchmarks/wasm_calls.py
+	$(BIN)/python benchmarks/fair_shares.py
 
 lint: $(READY)  ## what CI holds against the source
 	$(BIN)/ruff format --check
