@@ -33,7 +33,6 @@ def test_empty_attributes_are_enough_to_register_an_application() -> None:
     assert NAME not in [each.name for each in flamepy.list_applications()]
 
 
-@pytest.mark.xfail(reason="flmexec and flmrun are still to come, with Sandbox and Runner", strict=True)
 def test_the_built_in_applications_are_there_and_nothing_else() -> None:
     listed = flamepy.list_applications()
     assert sorted(each.name for each in listed) == ["flmexec", "flmping", "flmrun"]

@@ -266,6 +266,7 @@ def test_a_new_daemon_finds_what_an_earlier_one_installed(place: Place, package:
             folders.append(report_of(session)["environment"]["FLAME_APP_DIR"])
             installed = os.stat(folders[-1]).st_ctime_ns
             session.close()
+            client.unregister_application("acting")
         daemon.stop()
     assert folders[0] == folders[1]
     assert os.stat(folders[0]).st_ctime_ns == installed

@@ -154,9 +154,8 @@ def test_a_script_that_kills_its_group_ends_only_itself(session: flamepy.Session
 
 
 def test_an_instance_that_is_killed_takes_its_script_with_it(session: flamepy.Session, tmp_path: Path) -> None:
-    future = submit(
-        session, "python", f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(1e3)"
-    )
+    code = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(1e3)"
+    future = session.run(json.dumps({"language": "python", "code": code}).encode(), max_retries=0)
     file = tmp_path / "pid"
     wait_until(lambda: file.exists() and file.read_text(), "the script runs", FAULT_S)
     for executor in executors_of(session):
