@@ -99,6 +99,7 @@ class Scheduler:
         session.charge(now)
         size, most, (amount, whole) = room.shape_of(session)
         alive = [executor for executor in session.executors.values() if executor.is_alive]
+        last = max(alive, key=_settles_at, default=None)
         held = len(alive)
         if not self._may_have(session, now):
             most = held
@@ -113,7 +114,8 @@ class Scheduler:
             priority=session.spec.priority if "priority" in self._state.limits.policies else 0,
             dominant=(amount, whole),
             received=session.slot_s * amount / whole,
-            settles_at=max((executor.settles_at for executor in alive), default=0.0),
+            settles_at=last.settles_at if last else 0.0,
+            settling_s=last.settles_at - last.launched_at if last else 0.0,
             contends=session.contends,
         )
 
@@ -169,6 +171,10 @@ class Scheduler:
 
 def _is_alive(executor: Executor) -> bool:
     return executor.is_alive
+
+
+def _settles_at(executor: Executor) -> float:
+    return executor.settles_at
 
 
 def _goes_first(executor: Executor) -> tuple[int, float]:

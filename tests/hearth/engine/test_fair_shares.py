@@ -110,6 +110,25 @@ def test_sessions_of_different_size_get_equal_dominant_shares(
     assert shares == [pytest.approx(sum(shares) / len(shares), rel=WITHIN)] * len(shares)
 
 
+@pytest.mark.parametrize(
+    ("capacity", "requests"),
+    [
+        # Two need all of it, the others fit in pairs, whose quanta never end at the same time.
+        (Resources(7, 100 * GIB, 3), [(7, 4, 0), (7, 8, 1), (3, 7, 0), (4, 5, 1), (3, 4, 0), (4, 8, 1)]),
+        # The first always finds room beside the others, so it is soon far ahead of them.
+        (Resources(5, 16 * GIB, 0), [(1, 5, 0), (2, 1, 0), (4, 3, 0)]),
+        (Resources(8, 16 * GIB, 1), [(1, 6, 1), (8, 4, 0), (8, 6, 0), (4, 1, 0), (6, 7, 0)]),
+    ],
+)
+def test_no_size_of_executors_keeps_a_session_out(capacity: Resources, requests: list[tuple[int, int, int]]) -> None:
+    world = World(capacity=capacity, habits=Habits(task_s=TASK_S))
+    sessions = []
+    for number, (cpu, memory, gpu) in enumerate(requests):
+        sessions += busy_sessions(world, [str(number)], resreq=ResourceRequirement(cpu, memory * GIB, gpu))
+    world.run(200.0)  # long enough for those that are ahead to be far ahead
+    assert min(service(world, sessions, 60.0)) > 0.05
+
+
 def test_sessions_take_turns_on_the_gpu_while_others_have_the_cpus() -> None:
     world = World(capacity=Resources(8, 64 * GIB, 1), habits=Habits(task_s=TASK_S))
     on_gpu = busy_sessions(world, ["g1", "g2"], resreq=ResourceRequirement(1, GIB, 1))

@@ -60,6 +60,8 @@ class Claim:
     """Dominant share times seconds: how much of the instance it has had, in the virtual time of its equals."""
     settles_at: float = 0.0
     """When each executor that it holds will have served for a quantum."""
+    settling_s: float = 0.0
+    """How long that takes, from the launch of the one that is the last."""
     contends: bool = False
     """Whether at the decision before it waited for what an equal held, or held what an equal waited for."""
     given: int = 0

@@ -20,33 +20,39 @@ if TYPE_CHECKING:
 
 __all__ = ["least_share_first", "next_turn"]
 
-_KEEPS = -math.inf
 _SLACK_S = 0.001  # so that a lead which is enough by then is not found a rounding error too small
+_PASSED_OVER = 2  # quanta beyond its own that a holder may be ahead of who waits, before its quantum is over
 
 
 def least_share_first(now: float, quantum_s: float) -> Order:
-    """By dominant share; among equals who holds the executor already and has just got it, then who received least."""
+    """By dominant share; among equals by what they have received, with an advantage for who holds the executor."""
 
     def order(claim: Claim) -> tuple[float, ...]:
-        given = claim.given
-        if given >= claim.held:
-            turn = claim.received
-        elif now < claim.settles_at:
-            turn = _KEEPS
-        else:
-            turn = _lead(claim, quantum_s)
+        given, turn = claim.given, claim.received
+        if given < claim.held:
+            turn -= _lead(claim, quantum_s) if now >= claim.settles_at else _lead_before(claim, quantum_s)
         return (claim.share(given), turn)
 
     return order
 
 
 def _lead(claim: Claim, quantum_s: float) -> float:
-    """What a holder has received beyond what it may be ahead of who waits before it is the other's turn.
+    """How much more a holder may have received than who waits, before it is the other's turn.
 
     A session of many executors need not start one anew for a lead that is small beside what it has:
     the more it holds, the longer it keeps the last one. With one executor the quantum alone decides.
     """
-    return claim.received - quantum_s * claim.share(max(0, claim.held - 1))
+    return quantum_s * claim.share(max(0, claim.held - 1))
+
+
+def _lead_before(claim: Claim, quantum_s: float) -> float:
+    """The same while it has not served for a quantum.
+
+    More than it can be ahead by then of someone who was ahead of it when it started. So only one loses
+    its executor that got it although another was far behind: one whose executors are so large that
+    they fit only when several others have gone, which never settle at the same time.
+    """
+    return claim.share(claim.held) * (claim.settling_s + _PASSED_OVER * quantum_s)
 
 
 def next_turn(claims: Sequence[Claim], now: float, quantum_s: float) -> float | None:
@@ -61,14 +67,16 @@ def next_turn(claims: Sequence[Claim], now: float, quantum_s: float) -> float | 
     for holder in claims:
         if not holder.contends or holder.given <= holder.pinned:
             continue
-        last_level, its_rate, ahead = (
-            holder.share(holder.given - 1),
-            holder.share(holder.held),
-            _lead(holder, quantum_s),
-        )
+        last_level, its_rate = holder.share(holder.given - 1), holder.share(holder.held)
+        lead, lead_before = _lead(holder, quantum_s), _lead_before(holder, quantum_s)
         for (priority, level, rate), received in first.items():
             if holder.priority == priority and last_level >= level and its_rate > rate:
-                missing = received - ahead
-                turn = now + missing / (its_rate - rate) + _SLACK_S if missing > 0 else now
-                turns.append(max(turn, holder.settles_at))
+                ahead, gain = holder.received - received, its_rate - rate
+                settled = max(_when(now, lead - ahead, gain), holder.settles_at)
+                turns += [settled, _when(now, lead_before - ahead, gain)]
     return min((turn for turn in turns if turn > now), default=None)
+
+
+def _when(now: float, missing: float, gain: float) -> float:
+    """When so much more will have been gained."""
+    return now + missing / gain + _SLACK_S if missing > 0 else now

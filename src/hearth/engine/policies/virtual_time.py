@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VirtualTime", "find_contenders"]
 
-_REMEMBERED = 60  # quanta of the whole instance: nobody makes up for more, so nobody is kept waiting for longer by it
+_REMEMBERED = 60  # quanta of the whole instance: nobody is further behind the next one, and has more to make up for
 
 
 def find_contenders(claims: Sequence[Claim]) -> None:
@@ -48,9 +49,24 @@ class VirtualTime:
         for equals in _by_priority(claims):
             priority = equals[0].priority
             reached = self._reached[priority] = max(self._reached.get(priority, 0.0), _reached_by(equals))
-            long_ago = max((claim.received for claim in equals if claim.contends), default=0.0) - self._memory
             for claim in equals:
-                claim.received = max(claim.received, long_ago if claim.contends else reached)
+                if not claim.contends:
+                    claim.received = max(claim.received, reached)
+            self._close_gaps([claim for claim in equals if claim.contends])
+
+    def _close_gaps(self, claims: list[Claim]) -> None:
+        """Raise those who are too far behind the next one, and with them all who are behind them, by as much.
+
+        Not each one to a bound: those who are far behind would be equal there, and never take turns again.
+        """
+        claims.sort(key=lambda claim: claim.received, reverse=True)
+        raised = 0.0
+        for ahead, claim in itertools.pairwise(claims):
+            claim.received += raised
+            too_far = ahead.received - claim.received - self._memory
+            if too_far > 0:
+                claim.received += too_far
+                raised += too_far
 
 
 def _by_priority(claims: Sequence[Claim]) -> Iterable[list[Claim]]:

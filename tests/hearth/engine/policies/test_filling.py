@@ -157,16 +157,17 @@ def test_among_equals_the_one_that_received_least_comes_first() -> None:
 @pytest.mark.parametrize(
     ("received", "settles_at", "keeps"),
     [
-        (9.0, 100.5, True),  # it has served for less than a quantum
-        (9.0, 100.0, False),
+        (3.0, 100.5, True),  # it has served for less than a quantum
+        (3.0, 100.0, False),
         (0.5, 100.0, True),  # it has received less than who waits
+        (9.0, 100.5, False),  # it got it while who waits was far behind, and did not fit
     ],
 )
 def test_who_holds_the_only_executor_keeps_it_for_a_quantum(received: float, settles_at: float, keeps: bool) -> None:
     whole = (1,)
     claims = [
         claim("waits", (1,), whole, received=1.0),
-        claim("holds", (1,), whole, held=1, received=received, settles_at=settles_at),
+        claim("holds", (1,), whole, held=1, received=received, settles_at=settles_at, settling_s=1.1),
     ]
     assert shares(claims, whole) == {"waits": int(not keeps), "holds": int(keeps)}
 
@@ -212,6 +213,7 @@ def situations(draw: st.DrawFn) -> tuple[list[Claim], Amounts]:
                 priority=draw(st.integers(0, 2)),
                 received=draw(st.floats(0, 10)),
                 settles_at=draw(st.sampled_from([0.0, 200.0])),
+                settling_s=draw(st.sampled_from([0.0, 1.1, 60.0])),
             )
         )
     return claims, whole

@@ -59,9 +59,10 @@ def test_priorities_keep_their_own_time() -> None:
 
 
 def test_nobody_makes_up_for_more_than_a_minute_of_the_instance() -> None:
-    claims = contending(1000.0, 0.0)
+    """Those far behind keep their order: where all were raised to one bound, they never took turns again."""
+    claims = contending(1000.0, 1.0, 999.0, 0.0)
     VirtualTime(1.0).admit(claims)
-    assert claims[1].received == 940.0
+    assert [claim.received for claim in claims] == [1000.0, 939.0, 999.0, 938.0]
 
 
 def decided(claims: list[Claim], slots: int) -> list[Claim]:
