@@ -133,6 +133,17 @@ def test_sessions_tasks_and_applications_are_as_they_were(daemon: Daemon, client
         client.create_session(spec)
 
 
+def test_the_end_of_a_task_that_ended_before_the_restart_is_watched_with_its_output(
+    daemon: Daemon, client: flamepy.Connection
+) -> None:
+    session = actor_session(client)
+    session.invoke(b"x")
+    daemon.restart()
+    [last] = session.watch_task("1", DEADLINE_S)
+    assert last == session.get_task("1")
+    assert (last.state, last.input, last.output) == (TaskState.SUCCEED, b"x", b"x")
+
+
 def test_blocking_calls_wait_for_the_daemon_to_come_back(daemon: Daemon, client: flamepy.Connection) -> None:
     session = actor_session(client)
     task = session.create_task(b"x")

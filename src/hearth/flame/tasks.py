@@ -76,21 +76,32 @@ class TaskViews:
         shape: Callable[[list[protocol.TaskInfo]], object],
     ) -> object:
         """An answer made of these tasks; what only the store still has of them is read first."""
-        dropped = [task.id for task in tasks if task.is_forgotten] if self._durability.has_store else []
+        dropped = self._dropped(tasks)
         if not dropped:
             return shape([views.task_info(session, task) for task in tasks])
 
+        def send(data: Data) -> None:
+            infos = [views.task_info(session, task, data.get(task.id)) for task in tasks]
+            self._router.respond(request, encode_json(shape(infos)))
+
+        self._read(request, session, dropped, send)
+        return LATER
+
+    def _dropped(self, tasks: list[Task]) -> list[int]:
+        """Those of which only the store still has input and output."""
+        return [task.id for task in tasks if task.is_forgotten] if self._durability.has_store else []
+
+    def _read(self, request: Packet, session: Session, task_ids: list[int], send: Callable[[Data], None]) -> None:
+        """Have an answer made of what the store has of these tasks; if that cannot be read, the error is the answer."""
+
         def done(data: Data | None, error: OSError | None) -> None:
             if data is None:
-                text = None if error is None else error.strerror
-                self._router.respond_error(request, errno.EIO, text)
+                self._router.respond_error(request, errno.EIO, None if error is None else error.strerror)
             else:
-                infos = [views.task_info(session, task, data.get(task.id)) for task in tasks]
-                self._router.respond(request, encode_json(shape(infos)))
+                send(data)
             self._service.something_happened()
 
-        self._durability.read(session.key, dropped, done)
-        return LATER
+        self._durability.read(session.key, task_ids, done)
 
     def _watch(self, request: Packet, asked: protocol.TaskRef) -> object:
         if not request.flags & FLUX_MSGFLAG_STREAMING:
@@ -111,10 +122,24 @@ class TaskViews:
         mine = self._watches.get(sender_of(watch.request), [])
         if watch not in mine:
             return  # it ended after the engine had decided to tell it, in the same batch
-        self._router.respond(watch.request, encode_json(views.task_info(action.session, action.task)))
         if action.task.state >= TaskState.SUCCEED:
-            self._router.respond_error(watch.request, errno.ENODATA)
             mine.remove(watch)
+            self._send_last(watch.request, action)
+        else:
+            self._router.respond(watch.request, encode_json(views.task_info(action.session, action.task)))
+
+    def _send_last(self, request: Packet, action: TellWatcher) -> None:
+        session, task = action.session, action.task
+
+        def send(data: Data) -> None:
+            self._router.respond(request, encode_json(views.task_info(session, task, data.get(task.id))))
+            self._router.respond_error(request, errno.ENODATA)
+
+        dropped = self._dropped([task])
+        if dropped:
+            self._read(request, session, dropped, send)
+        else:
+            send({})
 
     def _unwatch(self, request: Packet, asked: protocol.Unwatch) -> None:
         """End the sender's own watch of that matchtag, if it has not ended yet."""
