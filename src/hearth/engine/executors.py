@@ -61,6 +61,8 @@ class Executors:
         """Its process runs. Until then its application may have been installed, for as long as that takes."""
         executor = self._state.executors.get(executor_id)
         if executor is not None:
+            executor.launched_at = now  # installing is no part of what starting costs
+            executor.settles_at = now + self._state.limits.attach_s
             check = functools.partial(self._check_attached, executor)
             self._state.call_at(now + self._state.limits.attach_s, check)
 

@@ -302,3 +302,12 @@ def test_a_bind_alone_does_not_begin_the_count_anew() -> None:
     assert "before its first task the process was killed by SIGKILL" in session.events[-1].message
     world.run(100.0)
     assert len(world.launches) == 5
+
+
+def test_a_long_installation_does_not_make_an_executors_turn_longer() -> None:
+    world = World(cpus=1, habits=Habits(install_s=400.0, start_s=0.1, enter_s=0.01))
+    session = world.session()
+    world.submit()
+    world.run_until(lambda: session.running == 1)
+    (executor,) = session.executors.values()
+    assert executor.settles_at <= world.now + world.engine.state.limits.quantum_s
