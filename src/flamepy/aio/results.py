@@ -16,22 +16,23 @@ from flux.constants import FLUX_MSGFLAG_STREAMING
 
 if TYPE_CHECKING:
     from flamepy.aio.link import Link
+    from flamepy.protocol import TaskOptions
     from flux.packet import Packet
 
 __all__ = ["ResultStream", "TaskFuture"]
 
 
 class TaskFuture(asyncio.Future["bytes | None"]):
-    """The output of one task. To cancel it gives the task up."""
+    """The output of one task. To cancel it cancels the task."""
 
     _stream: ResultStream
     _number: int
 
     def cancel(self, msg: Any = None) -> bool:
-        """Stop the waiting; the task goes on, and its output is dropped."""
+        """Cancel the task: here at once, and then where it runs."""
         if not super().cancel(msg):
             return False
-        self._stream.give_up(self._number)
+        self._stream.cancel(self._number)
         return True
 
 
@@ -48,13 +49,14 @@ class ResultStream:
         self._tasks: Submissions[TaskFuture] = Submissions(session_id, token_hex(8), is_resumable=is_resumable)
         self.tag = 0
         self._is_gathered = False
-        """Whether the link is going to call `send`."""
+        """Whether `send` is going to be called."""
         self._ended: FlameError | None = None
 
-    def submit(self, input_data: bytes, *, is_urgent: bool = False) -> TaskFuture:
+    def submit(self, input_data: bytes, *, is_urgent: bool = False, options: TaskOptions | None = None) -> TaskFuture:
         """Put one task on the way; an urgent one at once, unless others are out.
 
-        Raises FlameError if the session is known to be closed, or the link is lost.
+        options: where they differ from the session's. Raises FlameError if the session is known to be closed,
+        or the link is lost.
         """
         link, tasks = self._link, self._tasks
         link.check()
@@ -62,32 +64,38 @@ class ResultStream:
             raise FlameError(self._ended.code, self._ended.message)
         future = TaskFuture(loop=link.loop)
         future._stream = self
-        future._number = tasks.add(input_data, future)
-        is_first, self._is_gathered = not self._is_gathered, True
-        link.gather(self, len(input_data), is_first=is_first, is_urgent=is_urgent and len(tasks) == 1)
+        future._number = tasks.add(input_data, future, options)
+        self._gather(len(input_data), is_urgent=is_urgent and len(tasks) == 1)
         return future
 
-    async def create(self, input_data: bytes) -> bytes:
+    def _gather(self, size: int, *, is_urgent: bool = False) -> None:
+        is_first, self._is_gathered = not self._is_gathered, True
+        self._link.gather(self, size, is_first=is_first, is_urgent=is_urgent)
+
+    async def create(self, input_data: bytes, options: TaskOptions | None = None) -> bytes:
         """Make one task and wait until the instance holds it; returns its answer. The result is not asked for."""
-        return await self._link.call(Answer(self._link, "flame.task.submit", self._tasks.creation(input_data)))
+        payload = self._tasks.creation(input_data, options)
+        return await self._link.call(Answer(self._link, "flame.task.submit", payload))
+
+    def cancel(self, number: int) -> None:
+        """Tell the instance that nobody waits for this task, with what else is on its way."""
+        if self._ended is None and not self._link.is_lost:
+            self._tasks.cancel(number)
+            self._gather(0)
 
     def send(self) -> None:
         """Called by the link when it is time to send what has gathered."""
         self._is_gathered = False
-        if not self._tasks.has_gathered:
+        if self._ended is not None and not len(self._tasks):
             return
         if not self.tag:
             self.resume()
-        for batch in self._tasks.take_batches(self.tag):
-            self._link.request("flame.task.submit", batch, None)
+        for topic, payload in self._tasks.take_messages(self.tag):
+            self._link.request(topic, payload, None)
 
     def resume(self) -> None:
-        """Ask for results; on a new connection also for what was missed on the old one."""
+        """Ask for results; on a new connection also for what was missed on the last one."""
         self.tag = self._link.request("flame.session.results", self._tasks.opening(), self, FLUX_MSGFLAG_STREAMING)
-
-    def give_up(self, number: int) -> None:
-        """Nobody waits for this task any more."""
-        self._tasks.forget(number)
 
     # Answers
 
@@ -96,15 +104,19 @@ class ResultStream:
         if response.aux1:
             self._end(closed_error(self._session_id) if response.aux1 == errno.ENODATA else error_of(response))
             return
-        outputs, errors = self._tasks.sort(response.payload or b"")
+        tasks = self._tasks
+        batch = tasks.decode(response.payload or b"")
+        if batch.unknown is not None:
+            tasks.go_on(batch.unknown)
+            self._gather(0)
+        outputs, errors = tasks.sort(batch)
         for future, output in outputs:
-            if not future.done():  # if it is, its owner has set a result of his own
+            if not future.done():  # cancelled, or its owner has set a result of his own
                 future.set_result(output)
         for future, error in errors:
             _fail(future, error)
-        if self._tasks.has_gathered and not self._is_gathered:  # on a new connection, now that we know what is missing
-            self._is_gathered = True
-            self._link.gather(self, 0, is_first=True, is_urgent=False)
+        if tasks.is_heavy:
+            tasks.sweep()
 
     def on_lost(self, error: OSError) -> None:
         """Wait for another connection."""
