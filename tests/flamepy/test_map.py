@@ -287,6 +287,23 @@ def test_closing_an_iterator_that_was_never_used_does_nothing(session: flamepy.S
     assert inputs.count == 0
 
 
+def test_what_is_out_when_the_iteration_ends_is_cancelled_where_it_runs(session: flamepy.Session, gate: Gate) -> None:
+    outputs = session.map(itertools.chain([b"0"], itertools.repeat(gate.task)), in_flight=5)
+    assert next(outputs) == b"0"
+    outputs.close()
+    states = [task.state for task in session.list_tasks()]
+    assert len(states) > 1
+    assert set(states[1:]) == {flamepy.TaskState.CANCELLED}
+
+
+def test_the_tasks_have_the_options_given(session: flamepy.Session, gate: Gate) -> None:
+    with expect_refusal(FlameErrorCode.INTERNAL):
+        next(session.map([gate.task], timeout=0.05))
+    with expect_refusal(FlameErrorCode.INVALID_ARGUMENT):
+        session.map([], max_retries=-1)
+    assert list(session.map([b"x"], timeout=30, max_retries=1)) == [b"x"]
+
+
 # -- progress
 
 

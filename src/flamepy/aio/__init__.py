@@ -12,14 +12,19 @@ from flamepy.aio.session import Session
 from flamepy.aio.shared import (
     close_session,
     create_session,
+    delete_session,
     get_application,
+    get_node,
     get_session,
     list_applications,
+    list_executors,
+    list_nodes,
     list_sessions,
     open_session,
     register_application,
     shared_connection,
     unregister_application,
+    update_application,
 )
 
 __all__ = [
@@ -28,12 +33,17 @@ __all__ = [
     "close_session",
     "connect",
     "create_session",
+    "delete_session",
     "get_application",
+    "get_node",
     "get_session",
     "list_applications",
+    "list_executors",
+    "list_nodes",
     "list_sessions",
     "open_session",
     "register_application",
     "shared_connection",
     "unregister_application",
+    "update_application",
 ]

@@ -20,7 +20,7 @@ from flamepy.core.config import FlameContext
 from flamepy.core.convert import application_of
 from flamepy.core.errors import connect_error
 from flamepy.core.patience import reconnect_timeout as reconnect_timeout_of
-from flamepy.core.requests import check_registered, creation_of, opening_of, registration_of
+from flamepy.core.requests import check_registered, closing_of, creation_of, opening_of, registration_of
 from flamepy.core.types import Application, ApplicationAttributes, FlameError, FlameErrorCode, SessionAttributes
 from flamepy.protocol import (
     ApplicationInfo,
@@ -115,6 +115,10 @@ class Connection:
         again = (FlameErrorCode.ALREADY_EXISTS, made_before)
         await self.link.ask("flame.application.register", request, _NOTHING, again)
 
+    async def update_application(self, name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
+        """Give an application other attributes, in place of all it had. Raises as `flamepy.Connection` does."""
+        await self.link.ask("flame.application.update", registration_of(name, app_attrs), _NOTHING)
+
     async def unregister_application(self, name: str) -> None:
         """Remove an application and its closed sessions. Raises FlameError NOT_FOUND, INVALID_STATE while in use."""
 
@@ -176,13 +180,25 @@ class Connection:
         listed = await self.link.ask("flame.session.list", None, SessionList)
         return [self._session(info) for info in listed.sessions]
 
-    async def close_session(self, session_id: str) -> Session:
-        """Close a session; closing again is fine. Raises FlameError NOT_FOUND, INVALID_STATE while a task runs."""
-        session = self._session(await self.link.ask("flame.session.close", SessionRef(session_id), SessionInfo))
+    async def close_session(self, session_id: str, *, drain: bool = False, force: bool = False) -> Session:
+        """Close a session; closing again is fine. drain, force: see `flamepy.Connection.close_session`.
+
+        Raises FlameError NOT_FOUND; INVALID_STATE while a task runs, unless one is chosen; INVALID_ARGUMENT for both.
+        """
+        request = closing_of(session_id, drain=drain, force=force)
+        session = self._session(await self.link.ask("flame.session.close", request, SessionInfo))
+        self._forget_stream(session_id)
+        return session
+
+    async def delete_session(self, session_id: str) -> None:
+        """Forget a closed session and its tasks; its id is free again. Raises FlameError NOT_FOUND, INVALID_STATE."""
+        await self.link.ask("flame.session.delete", SessionRef(session_id), _NOTHING)
+        self._forget_stream(session_id)
+
+    def _forget_stream(self, session_id: str) -> None:
         stream = self._streams.pop(session_id, None)
         if stream is not None:
             stream.close()
-        return session
 
     def _session(self, info: SessionInfo) -> Session:
         stream = self._streams.get(info.session)

@@ -164,6 +164,12 @@ class Link:
         elif self._flux is not None:
             self._flux.session.abandon(asking.tag)
 
+    def end_stream(self, asking: Asking, topic: str, request: msgspec.Struct) -> None:
+        """Nobody waits for these answers any more; the request given tells the instance so."""
+        self.give_up(asking)
+        if self._flux is not None and asking.tag:
+            self.request(topic, _encode_json(request) + b"\0", None)
+
     def check(self) -> None:
         """Raise FlameError INVALID_STATE in another loop or process, INTERNAL when the connection is lost."""
         if self._lost is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from flamepy.aio.windows import AsCompleted, InOrder, Window
 from flamepy.core.mapping import IN_FLIGHT, Progress, Shape, check_in_flight
+from flamepy.core.requests import options_of
 from flamepy.core.types import FlameError
 
 if TYPE_CHECKING:
@@ -64,19 +66,24 @@ def map_inputs(
     in_flight: int = IN_FLIGHT,
     progress: Callable[[int, int], object] | None = None,
     return_exceptions: bool = False,
+    timeout: float | None = None,
+    max_retries: int | None = None,
 ) -> AsyncGenerator[Any, None]:
     """Run one task for each input and iterate over their outputs with ``async for``: `flamepy.Session.map`.
 
     As there: lazy, at most in_flight tasks out at once, in the order of the inputs or with ordered=False
-    ``(index, output)`` as tasks complete, errors raised in their place or handed out, progress told.
+    ``(index, output)`` as tasks complete, errors raised in their place or handed out, progress told, and the options
+    of `run` for each task.
 
     inputs: an asynchronous iterable too; outputs are handed out while its next input is waited for. An
     iteration that ends early cancels what is out: a break in the next turns of the loop, ``aclose`` at once.
     """
     check_in_flight(in_flight)
+    options = options_of(timeout, max_retries)
+    run = session.run if options is None else partial(session.run, timeout=timeout, max_retries=max_retries)
     window: Window = InOrder() if ordered else AsCompleted()
     shape = Shape(has_index=not ordered, returns_errors=return_exceptions)
-    mapping = _Mapping(session, window, Progress(window, progress), shape)
+    mapping = _Mapping(run, window, Progress(window, progress), shape)
     if isinstance(inputs, AsyncIterable):
         return mapping.outcomes_of_stream(aiter(inputs), in_flight)
     return mapping.outcomes(iter(inputs), in_flight)
@@ -85,8 +92,14 @@ def map_inputs(
 class _Mapping:
     """One iteration under way."""
 
-    def __init__(self, session: Session, window: Window, progress: Progress, shape: Shape) -> None:
-        self._session = session
+    def __init__(
+        self,
+        run: Callable[[bytes], asyncio.Future[bytes | None]],
+        window: Window,
+        progress: Progress,
+        shape: Shape,
+    ) -> None:
+        self._run = run
         self._window = window
         self._progress = progress
         self._shape = shape
@@ -140,9 +153,9 @@ class _Mapping:
     def _add(self, data: bytes) -> None:
         """Submit it; a refusal waits for its turn."""
         try:
-            task = self._session.run(data)
+            task = self._run(data)
         except FlameError as error:
-            task = self._session.connection.link.loop.create_future()
+            task = asyncio.get_running_loop().create_future()
             task.set_exception(error)
         self._window.add(task)
 

@@ -14,18 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from flamepy.aio.session import Session
+    from flamepy.core.cluster import Executor, Node
 
 __all__ = [
     "close_session",
     "create_session",
+    "delete_session",
     "get_application",
+    "get_node",
     "get_session",
     "list_applications",
+    "list_executors",
+    "list_nodes",
     "list_sessions",
     "open_session",
     "register_application",
     "shared_connection",
     "unregister_application",
+    "update_application",
 ]
 
 
@@ -119,14 +125,24 @@ async def list_sessions() -> list[Session]:
     return await (await shared_connection()).list_sessions()
 
 
-async def close_session(session_id: str) -> Session:
+async def close_session(session_id: str, *, drain: bool = False, force: bool = False) -> Session:
     """See `Connection.close_session`."""
-    return await (await shared_connection()).close_session(session_id)
+    return await (await shared_connection()).close_session(session_id, drain=drain, force=force)
+
+
+async def delete_session(session_id: str) -> None:
+    """See `Connection.delete_session`."""
+    await (await shared_connection()).delete_session(session_id)
 
 
 async def register_application(name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
     """See `Connection.register_application`."""
     await (await shared_connection()).register_application(name, app_attrs)
+
+
+async def update_application(name: str, app_attrs: ApplicationAttributes | Mapping[str, Any]) -> None:
+    """See `Connection.update_application`."""
+    await (await shared_connection()).update_application(name, app_attrs)
 
 
 async def unregister_application(name: str) -> None:
@@ -142,3 +158,18 @@ async def get_application(name: str) -> Application | None:
 async def list_applications() -> list[Application]:
     """See `Connection.list_applications`."""
     return await (await shared_connection()).list_applications()
+
+
+async def list_nodes() -> list[Node]:
+    """See `Connection.list_nodes`."""
+    return await (await shared_connection()).list_nodes()
+
+
+async def get_node(name: str) -> Node:
+    """See `Connection.get_node`."""
+    return await (await shared_connection()).get_node(name)
+
+
+async def list_executors() -> list[Executor]:
+    """See `Connection.list_executors`."""
+    return await (await shared_connection()).list_executors()

@@ -11,7 +11,7 @@ import msgspec
 
 from flamepy.core.convert import task_of
 from flamepy.core.errors import error_of, lost_error, watch_timeout
-from flamepy.protocol import TaskInfo, TaskRef
+from flamepy.protocol import TaskInfo, TaskRef, Unwatch
 from flux.constants import FLUX_MSGFLAG_STREAMING
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def watch_task(link: Link, task: TaskRef, timeout_s: float | None) -> Asyn
             yield state
     finally:
         if not watch.has_ended:
-            link.give_up(watch)
+            link.end_stream(watch, "flame.task.unwatch", Unwatch(watch.tag))
 
 
 class _Watch:

@@ -15,7 +15,7 @@ from flamepy.core.convert import application_of
 from flamepy.core.errors import connect_error
 from flamepy.core.link import Link
 from flamepy.core.patience import reconnect_timeout as reconnect_timeout_of
-from flamepy.core.requests import check_registered, creation_of, opening_of, registration_of
+from flamepy.core.requests import check_registered, closing_of, creation_of, opening_of, registration_of
 from flamepy.core.results import ResultStream
 from flamepy.core.session import Session, TaskIterator, TaskWatcher
 from flamepy.core.types import (
@@ -29,8 +29,6 @@ from flamepy.core.types import (
 from flamepy.protocol import (
     ApplicationInfo,
     ApplicationList,
-    CloseMode,
-    CloseSession,
     ExecutorList,
     Name,
     NodeInfo,
@@ -166,11 +164,9 @@ class Connection:
 
         Raises FlameError NOT_FOUND, INVALID_ARGUMENT if both are chosen.
         """
-        if drain and force:
-            raise FlameError(FlameErrorCode.INVALID_ARGUMENT, "close with drain or with force, not with both")
-        mode = CloseMode.DRAIN if drain else CloseMode.FORCE if force else CloseMode.PLAIN
+        request = closing_of(session_id, drain=drain, force=force)
         self.link.flush()
-        session = self._session(self.link.ask("flame.session.close", CloseSession(session_id, mode), SessionInfo))
+        session = self._session(self.link.ask("flame.session.close", request, SessionInfo))
         self._forget_stream(session_id)
         return session
 

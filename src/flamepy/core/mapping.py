@@ -6,15 +6,18 @@ from __future__ import annotations
 import errno
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
 
 from flamepy.core.errors import FORKED, lost_error
 from flamepy.core.futures import LeanFuture
+from flamepy.core.requests import options_of
 from flamepy.core.types import FlameError
 from flamepy.core.windows import AsCompleted, InOrder, Taken, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+    from concurrent.futures import Future
 
     from typing_extensions import Unpack
 
@@ -34,6 +37,8 @@ class MapOptions(TypedDict, total=False):
 
     in_flight: int
     progress: Callable[[int, int], object] | None
+    timeout: float | None
+    max_retries: int | None
 
 
 @overload
@@ -70,6 +75,8 @@ def map_inputs(
     in_flight: int = IN_FLIGHT,
     progress: Callable[[int, int], object] | None = None,
     return_exceptions: bool = False,
+    timeout: float | None = None,
+    max_retries: int | None = None,
 ) -> Generator[Any, None, None]:
     """Run one task for each input and iterate over their outputs, in the order of the inputs.
 
@@ -81,15 +88,18 @@ def map_inputs(
     and ends the iteration; with True the error is handed out like an output.
     progress: called with the numbers of outputs handed out and of tasks submitted, on the thread that
     iterates, when they have changed but at most ten times a second, and at the end.
+    timeout, max_retries: of each task, see `run`.
 
     What inputs or progress raise comes out at once. An iteration that ends early, by that, an error, a
     break or ``close``, cancels what is out. An iterator is for one thread at a time, and for the process
-    that made it. Raises ValueError for in_flight below 1.
+    that made it. Raises ValueError for in_flight below 1, FlameError INVALID_ARGUMENT for options out of bounds.
     """
     check_in_flight(in_flight)
+    options = options_of(timeout, max_retries)
     window: Window = InOrder() if ordered else AsCompleted()
     shape = Shape(has_index=not ordered, returns_errors=return_exceptions)
-    return _Mapping(session, window, Progress(window, progress), shape).outcomes(iter(inputs), in_flight)
+    run = session.run if options is None else partial(session.run, timeout=timeout, max_retries=max_retries)
+    return _Mapping(session, run, window, Progress(window, progress), shape).outcomes(iter(inputs), in_flight)
 
 
 def check_in_flight(in_flight: int) -> None:
@@ -158,8 +168,16 @@ class Shape:
 class _Mapping:
     """One iteration under way."""
 
-    def __init__(self, session: Session, window: Window, progress: Progress, shape: Shape) -> None:
+    def __init__(
+        self,
+        session: Session,
+        run: Callable[[bytes], Future[bytes | None]],
+        window: Window,
+        progress: Progress,
+        shape: Shape,
+    ) -> None:
         self._session = session
+        self._run = run
         self._window = window
         self._progress = progress
         self._shape = shape
@@ -167,7 +185,7 @@ class _Mapping:
 
     def outcomes(self, inputs: Iterator[bytes], in_flight: int) -> Generator[Any, None, None]:
         """Submit and hand out by turns, so that the window stays as full as it was when the first was done."""
-        window, progress, run, shaped = self._window, self._progress, self._session.run, self._shape.of
+        window, progress, run, shaped = self._window, self._progress, self._run, self._shape.of
         try:
             for data in inputs:
                 try:

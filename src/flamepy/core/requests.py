@@ -10,6 +10,8 @@ from flamepy.core.types import ApplicationAttributes, FlameError, FlameErrorCode
 from flamepy.protocol import (
     MAX_COMMON_DATA_BYTES,
     MAX_DATA_BYTES,
+    CloseMode,
+    CloseSession,
     CreateSession,
     RegisterApplication,
     SessionSpec,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_input",
     "check_registered",
+    "closing_of",
     "creation_of",
     "opening_of",
     "options_of",
@@ -80,6 +83,13 @@ def _spec_of(attrs: SessionAttributes) -> SessionSpec:
         timeout_s=attrs.timeout,
         max_retries=attrs.max_retries,
     )
+
+
+def closing_of(session_id: str, *, drain: bool, force: bool) -> CloseSession:
+    """The request to close a session. Raises FlameError INVALID_ARGUMENT for both ways at once."""
+    if drain and force:
+        raise FlameError(FlameErrorCode.INVALID_ARGUMENT, "close with drain or with force, not with both")
+    return CloseSession(session_id, CloseMode.DRAIN if drain else CloseMode.FORCE if force else CloseMode.PLAIN)
 
 
 def check_input(input_data: bytes) -> bytes:

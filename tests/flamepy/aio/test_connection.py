@@ -103,6 +103,10 @@ def test_applications_come_and_go(run: Run, shared_daemon: Daemon) -> None:
             assert application is not None
             assert application.command == "python3"
             assert "aio-app" in [one.name for one in await connection.list_applications()]
+            await connection.update_application("aio-app", {"command": "other"})
+            updated = await connection.get_application("aio-app")
+            assert updated is not None
+            assert updated.command == "other"
             await connection.unregister_application("aio-app")
             assert await connection.get_application("aio-app") is None
             with pytest.raises(TypeError, match="comand"):
@@ -128,21 +132,87 @@ def test_sessions_are_made_opened_looked_at_listed_and_closed(run: Run, shared_d
     run(main())
 
 
-def test_the_error_that_ends_a_block_is_not_hidden_by_the_end_of_its_session(
-    run: Run, shared_daemon: Daemon, session: flamepy.Session, gate: Gate
-) -> None:
+def test_a_block_that_ends_well_ends_when_its_tasks_have_ended(run: Run, shared_daemon: Daemon) -> None:
     async def main() -> None:
         async with aio.connect(shared_daemon.uri) as connection:
+            async with connection.create_session(ACTOR) as session:
+                futures = [session.run(b"%d" % number) for number in range(100)]
+            assert await asyncio.gather(*futures) == [b"%d" % number for number in range(100)]
+            assert (await connection.get_session(session.id)).state is SessionState.CLOSED
+
+    run(main())
+
+
+def test_a_block_left_by_an_error_cancels_what_runs_and_raises_it(run: Run, shared_daemon: Daemon, gate: Gate) -> None:
+    async def main() -> None:
+        async with aio.connect(shared_daemon.uri) as connection:
+            running: list[asyncio.Future[bytes | None]] = []
             with expect_refusal(FlameErrorCode.INTERNAL, "the program's own"):
-                async with connection.open_session(session.id) as here:
-                    running = here.run(gate.task)
+                async with connection.create_session(ACTOR) as session:
+                    running.append(session.run(gate.task))
                     await asyncio.to_thread(gate.wait_until_reached)
                     raise flamepy.FlameError(FlameErrorCode.INTERNAL, "the program's own")
             with expect_refusal(FlameErrorCode.INVALID_STATE):
+                await running[0]
+            assert (await connection.get_session(session.id)).state is SessionState.CLOSED
+
+    run(main())
+
+
+def test_the_error_that_ends_a_block_is_not_hidden_by_a_lost_connection(run: Run, session: flamepy.Session) -> None:
+    async def main() -> None:
+        async with on_asyncio(session) as here:
+            with expect_refusal(FlameErrorCode.INTERNAL, "the program's own"):
                 async with here:
-                    pass
+                    await here.connection.close()
+                    raise flamepy.FlameError(FlameErrorCode.INTERNAL, "the program's own")
+
+    run(main())
+
+
+def test_a_session_closed_and_deleted_within_its_block_ends_it_well(run: Run, shared_daemon: Daemon) -> None:
+    async def main() -> None:
+        async with aio.connect(shared_daemon.uri) as connection:
+            async with connection.create_session(ACTOR) as session:
+                with expect_refusal(FlameErrorCode.INVALID_STATE):
+                    await connection.delete_session(session.id)
+                await session.close()
+                await connection.delete_session(session.id)
+            with expect_refusal(FlameErrorCode.NOT_FOUND):
+                await connection.get_session(session.id)
+
+    run(main())
+
+
+def test_closing_is_refused_while_a_task_runs_unless_one_says_how(run: Run, shared_daemon: Daemon, gate: Gate) -> None:
+    async def main() -> None:
+        async with aio.connect(shared_daemon.uri) as connection:
+            session = await connection.create_session(ACTOR)
+            running = session.run(gate.task)
+            await asyncio.to_thread(gate.wait_until_reached)
+            with expect_refusal(FlameErrorCode.INVALID_STATE):
+                await session.close()
+            with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, "not with both"):
+                await session.close(drain=True, force=True)
+            closing = asyncio.ensure_future(session.close(drain=True))
+            await asyncio.sleep(0)  # let it ask
+            with expect_refusal(FlameErrorCode.INVALID_STATE):
+                await session.invoke(b"too late")
             gate.open()
+            await closing
             assert await running == b"through"
+
+    run(main())
+
+
+def test_nodes_and_executors_are_listed(run: Run, session: flamepy.Session) -> None:
+    async def main() -> None:
+        async with on_asyncio(session) as here:
+            await here.invoke(b"x")
+            (node,) = await here.connection.list_nodes()
+            assert (await here.connection.get_node(node.metadata.name)).metadata.name == node.metadata.name
+            executors = await here.connection.list_executors()
+            assert here.id in [executor.status.session_id for executor in executors]
 
     run(main())
 

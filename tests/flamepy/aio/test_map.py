@@ -283,6 +283,32 @@ def test_endless_inputs_end_with_a_break(run: Run, new_session: NewSession) -> N
     run(main())
 
 
+def test_what_is_out_when_the_iteration_ends_is_cancelled_where_it_runs(
+    run: Run, session: flamepy.Session, gate: Gate
+) -> None:
+    async def main() -> None:
+        async with on_asyncio(session) as here:
+            outputs = here.map(itertools.chain([b"0"], itertools.repeat(gate.task)), in_flight=5)
+            assert await anext(outputs) == b"0"
+            await outputs.aclose()
+            states = [task.state async for task in here.list_tasks()]
+            assert len(states) > 1
+            assert set(states[1:]) == {flamepy.TaskState.CANCELLED}
+
+    run(main())
+
+
+def test_the_tasks_have_the_options_given(run: Run, session: flamepy.Session, gate: Gate) -> None:
+    async def main() -> None:
+        async with on_asyncio(session) as here:
+            with expect_refusal(FlameErrorCode.INTERNAL):
+                await anext(here.map([gate.task], timeout=0.05))
+            with expect_refusal(FlameErrorCode.INVALID_ARGUMENT):
+                here.map([], max_retries=-1)
+
+    run(main())
+
+
 @pytest.mark.parametrize("waits_for", ["an output", "an input"])
 def test_a_consumer_that_is_cancelled_ends_the_iteration(
     run: Run, session: flamepy.Session, gate: Gate, waits_for: str

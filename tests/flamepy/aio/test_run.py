@@ -167,17 +167,58 @@ def test_tasks_that_wait_when_the_session_is_closed_are_cancelled(run: Run, new_
 # -- giving up
 
 
-def test_a_cancelled_future_is_cancelled_and_the_others_go_on(run: Run, session: flamepy.Session, gate: Gate) -> None:
+def test_cancelling_a_future_cancels_its_task_and_no_other(run: Run, session: flamepy.Session, gate: Gate) -> None:
     async def main() -> None:
         async with on_asyncio(session) as here:
             first, second, third = (here.run(data) for data in (gate.task, b"2", b"3"))
             await asyncio.to_thread(gate.wait_until_reached)
             assert second.cancel()
             assert not second.cancel()
+            assert (await here.get_task("2")).state is flamepy.TaskState.CANCELLED
             gate.open()
             assert (await first, await third) == (b"through", b"3")
             with pytest.raises(asyncio.CancelledError):
                 await second
+
+    run(main())
+
+
+def test_a_task_that_runs_is_cancelled_too(run: Run, session: flamepy.Session, gate: Gate) -> None:
+    async def main() -> None:
+        async with on_asyncio(session) as here:
+            running = here.run(gate.task)
+            await asyncio.to_thread(gate.wait_until_reached)
+            running.cancel()
+            assert (await here.get_task("1")).state is flamepy.TaskState.CANCELLED
+            assert await here.invoke(b"next") == b"next"
+
+    run(main())
+
+
+def test_a_task_is_cancelled_by_its_id(run: Run, session: flamepy.Session, gate: Gate) -> None:
+    async def main() -> None:
+        async with on_asyncio(session) as here:
+            running = here.run(gate.task)
+            await asyncio.to_thread(gate.wait_until_reached)
+            assert await here.cancel_task("1")
+            assert not await here.cancel_task("1")
+            with expect_refusal(FlameErrorCode.INVALID_STATE):
+                await running
+
+    run(main())
+
+
+def test_each_task_may_have_options_of_its_own(run: Run, session: flamepy.Session, gate: Gate) -> None:
+    async def main() -> None:
+        async with on_asyncio(session) as here:
+            with expect_refusal(FlameErrorCode.INTERNAL):
+                await here.run(gate.task, timeout=0.05)
+            assert await here.invoke(b"x", timeout=30, max_retries=2) == b"x"
+            task = await here.create_task(gate.task, timeout=0.05)
+            assert [one.state async for one in here.watch_task(task.id, DEADLINE_S)][-1] is flamepy.TaskState.FAILED
+            for wrong in ({"timeout": 0.0}, {"max_retries": -1}):
+                with expect_refusal(FlameErrorCode.INVALID_ARGUMENT):
+                    here.run(b"x", **cast("Any", wrong))
 
     run(main())
 
