@@ -312,8 +312,9 @@ class Link:
         """End it at once, and tell nobody: who waits is in another process, or their loop is gone."""
         if self._lost is None:
             self._lost = error
-            if self._flux is not None:
-                self._flux.drop(error)
+            flux, self._flux = self._flux, None
+            if flux is not None:
+                flux.drop(error)
 
 
 def _drop_messages(_: FluxLink, messages: deque[Packet]) -> None:
