@@ -27,6 +27,7 @@ __all__ = [
     "CODE_OF_ERRNO",
     "ERRNO_OF_CODE",
     "MAX_COMMON_DATA_BYTES",
+    "MAX_COUNT",
     "MAX_DATA_BYTES",
     "TASK_CREATED_TEXT",
     "ApplicationInfo",
@@ -95,6 +96,9 @@ MAX_DATA_BYTES: Final = (1 << 30) - (1 << 20)
 
 MAX_COMMON_DATA_BYTES: Final = 512 << 20
 """It travels as base64."""
+
+MAX_COUNT: Final = (1 << 32) - 1
+"""Of instances, retries, priorities, and of seconds that are waited: nobody means more, and every store holds it."""
 
 TASK_CREATED_TEXT: Final = "Task was created with state <Pending>"
 """Of a task's first event, code 0, which whoever creates a task knows without asking."""

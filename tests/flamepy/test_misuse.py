@@ -7,6 +7,8 @@ runs) and `closed`. Rows about what is no misuse after all are at the end.
 from __future__ import annotations
 
 import contextlib
+import math
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -61,6 +63,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 INVALID_ARGUMENT, INVALID_STATE = FlameErrorCode.INVALID_ARGUMENT, FlameErrorCode.INVALID_STATE
 NOT_FOUND, ALREADY_EXISTS = FlameErrorCode.NOT_FOUND, FlameErrorCode.ALREADY_EXISTS
+
+WRONG: Any = b"actor"
 
 ROWS: dict[str, tuple[Callable[[Scene], object], FlameErrorCode, str]] = {
     "create_session: common data not bytes": (
@@ -164,6 +168,46 @@ ROWS: dict[str, tuple[Callable[[Scene], object], FlameErrorCode, str]] = {
             ("session, instances", lambda on: _create(on, min_instances=3, max_instances=2), "over max_instances 2"),
         )
     },
+    **{
+        f"{name}: a value of the wrong kind": (use, INVALID_ARGUMENT, text)
+        for name, use, text in (
+            ("get_session, bytes", lambda on: on.client.get_session(b"open"), "Expected `str`, got `bytes`"),
+            ("get_session, object", lambda on: on.client.get_session(object()), "flame.session.get: "),
+            ("get_session, no text", lambda on: on.client.get_session("\ud800"), "surrogates not allowed"),
+            ("create_session, no attributes", lambda on: on.client.create_session("actor"), "got str"),
+            ("open_session, no spec", lambda on: on.client.open_session("new", {}), "got dict"),
+            ("session, instances nan", lambda on: _create(on, max_instances=math.nan), "got `float`"),
+            ("session, timeout nan", lambda on: _create(on, timeout=math.nan), "timeout is nan"),
+            ("session, timeout inf", lambda on: _create(on, timeout=math.inf), "timeout is inf"),
+            ("session, application", lambda on: on.client.create_session(SessionAttributes(WRONG)), "got `bytes`"),
+            ("register_application, nan", lambda on: _register(on, command=math.nan), "got `float`"),
+            ("register_application, bytes", lambda on: _register(on, command=b"python3"), "got `bytes`"),
+            ("run, timeout True", lambda on: on.open.run(b"x", timeout=True), "timeout is True"),
+            ("run, retries True", lambda on: on.open.run(b"x", max_retries=True), "max_retries is True"),
+            ("get_task, half", lambda on: on.open.get_task(1.5), "task id 1.5 is not a number"),
+            ("get_task, endless", lambda on: on.open.get_task(math.inf), "task id inf is not a number"),
+            ("get_task, bool", lambda on: on.open.get_task(True), "task id True is not a number"),
+            ("watch_task, timeout nan", lambda on: on.open.watch_task("1", math.nan), "timeout is nan"),
+            ("watch_task, timeout -1", lambda on: on.open.watch_task("1", -1), "timeout is -1"),
+            ("watch_task, timeout text", lambda on: on.open.watch_task("1", "1"), "timeout is '1'"),
+            ("logs, nan", lambda on: on.open.logs(math.nan), "got `float`"),
+        )
+    },
+    **{
+        f"{name}: more than anything holds": (use, INVALID_ARGUMENT, text)
+        for name, use, text in (
+            ("run, retries", lambda on: on.open.run(b"x", max_retries=1 << 64), "max_retries is 18446744073709551616"),
+            ("run, timeout", lambda on: on.open.run(b"x", timeout=1e300), "timeout is 1e+300"),
+            ("session, min_instances", lambda on: _create(on, min_instances=1 << 64), "at most"),
+            ("session, max_instances", lambda on: _create(on, max_instances=1 << 64), "at most"),
+            ("session, batch_size", lambda on: _create(on, batch_size=1 << 64), "batch_size is"),
+            ("session, retries", lambda on: _create(on, max_retries=1 << 64), "max_retries is"),
+            ("session, timeout", lambda on: _create(on, timeout=1e300), "timeout is 1e+300"),
+            ("session, resreq", lambda on: _create(on, resreq=flamepy.ResourceRequirement(memory=1 << 64)), "resreq"),
+            ("application, max_instances", lambda on: _register(on, max_instances=1 << 64), "max_instances is"),
+            ("application, delay_release", lambda on: _register(on, delay_release=1 << 64), "delay_release is"),
+        )
+    },
     "register_application: bad name": (
         lambda on: on.client.register_application("a/b", {}),
         INVALID_ARGUMENT,
@@ -231,6 +275,10 @@ def _create(on: Scene, **attributes: Any) -> flamepy.Session:
     return on.client.create_session(SessionAttributes("actor", **attributes))
 
 
+def _register(on: Scene, **attributes: Any) -> None:
+    on.client.register_application("new", attributes)
+
+
 @pytest.mark.parametrize("row", ROWS)
 def test_misuse_is_refused_with_the_right_code_and_text(scene: Scene, row: str) -> None:
     use, code, text = ROWS[row]
@@ -241,8 +289,8 @@ def test_misuse_is_refused_with_the_right_code_and_text(scene: Scene, row: str) 
 # -- connecting
 
 
-@pytest.mark.parametrize("address", ["", "no-scheme", "invalid://x", "local:///nowhere/local-0"])
-def test_an_address_that_is_empty_malformed_or_unreachable_is_invalid_config(address: str) -> None:
+@pytest.mark.parametrize("address", ["", "no-scheme", "invalid://x", "local:///nowhere/local-0", "local://\0", 7, b"x"])
+def test_an_address_that_is_empty_malformed_or_unreachable_is_invalid_config(address: Any) -> None:
     with expect_refusal(FlameErrorCode.INVALID_CONFIG):
         flamepy.connect(address)
 
@@ -293,6 +341,35 @@ def test_a_task_cancelled_by_a_close_is_told_and_shown(scene: Scene) -> None:
     assert session.get_task("1").state is TaskState.CANCELLED
     assert [task.state for task in session.list_tasks()] == [TaskState.CANCELLED]
     scene.client.unregister_application("never")
+
+
+def test_a_task_watched_without_end_is_watched_to_its_end(scene: Scene) -> None:
+    assert [task.state for task in scene.open.watch_task("1", math.inf)] == [TaskState.SUCCEED]
+
+
+def test_a_thread_that_has_the_number_of_one_that_ended_may_still_ask(scene: Scene) -> None:
+    """The system gives a new thread the number of the connection's own when that has ended."""
+    client = flamepy.connect(scene.client.addr)
+    client.close()
+    told: list[FlameErrorCode] = []
+
+    def ask() -> None:
+        with pytest.raises(flamepy.FlameError) as refusal:
+            client.list_sessions()
+        told.append(refusal.value.code)
+
+    for _ in range(20):
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(DEADLINE_S)
+    assert set(told) == {FlameErrorCode.INTERNAL}
+
+
+def test_a_map_with_a_window_that_is_no_whole_number_is_a_type_error(scene: Scene) -> None:
+    windows: list[Any] = [1.5, math.nan, "8", None]
+    for window in windows:
+        with pytest.raises(TypeError, match="in_flight"):
+            scene.open.map([b"x"], in_flight=window)
 
 
 def test_a_message_over_four_mebibytes_travels(scene: Scene) -> None:

@@ -20,6 +20,7 @@ import msgspec
 from flamepy.aio.answer import Answer
 from flamepy.core.errors import FORKED, lost_error
 from flamepy.core.patience import Patience
+from flamepy.core.requests import encode_request
 from flamepy.core.types import FlameError, FlameErrorCode
 from flux import packet as wire
 from flux.aio.link import Link as FluxLink
@@ -42,8 +43,6 @@ _CONNECT_S = 10.0  # for an instance to welcome us
 _LINGER_S = 5.0  # for the instance to take what was sent before the connection is closed
 _BATCH_MAX_BYTES = 64 << 10  # gathered, and about so many: they are sent although the turn is not over
 _OVERHEAD_BYTES = 32  # of a task besides its input
-
-_encode_json = msgspec.json.Encoder().encode
 
 
 class Batch(Protocol):
@@ -122,12 +121,12 @@ class Link:
         returns: type[_T],
         done_before: tuple[FlameErrorCode, Callable[[], Awaitable[_T]]] | None = None,
     ) -> _T:
-        """A control request: JSON there and back. Raises FlameError.
+        """A control request: JSON there and back. Raises FlameError, also as `encode_request` does.
 
         done_before: the error that a request which changes something meets the second time, and what to give
         then. It is used only if the connection broke while this request was under way.
         """
-        payload = None if request is None else _encode_json(request) + b"\0"
+        payload = None if request is None else encode_request(topic, request)
         answer = Answer(self, topic, payload)
         try:
             data = await self.call(answer)
@@ -168,7 +167,7 @@ class Link:
         """Nobody waits for these answers any more; the request given tells the instance so."""
         self.give_up(asking)
         if self._flux is not None and asking.tag:
-            self.request(topic, _encode_json(request) + b"\0", None)
+            self.request(topic, encode_request(topic, request), None)
 
     def check(self) -> None:
         """Raise FlameError INVALID_STATE in another loop or process, INTERNAL when the connection is lost."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flamepy.aio.mapping import map_inputs
 from flamepy.aio.watching import watch_task
 from flamepy.core.convert import logs_of, submitted_task, task_of
-from flamepy.core.requests import check_input, options_of, task_ref
+from flamepy.core.requests import check_input, options_of, task_ref, watch_timeout_of
 from flamepy.core.snapshot import SessionSnapshot
 from flamepy.core.types import FlameError, FlameErrorCode
 from flamepy.protocol import CancelledTasks, CancelTasks, ListLogs, ListTasks, LogList, SessionInfo, TaskInfo, TaskList
@@ -103,9 +103,10 @@ class Session(SessionSnapshot):
     def watch_task(self, task_id: str, timeout: float | None = None) -> AsyncGenerator[Task, None]:
         """The task's states from the first step on, ending with its final one. timeout: in seconds, for all of it.
 
-        Raises TimeoutError when the time is over, FlameError NOT_FOUND if there is no such task.
+        Raises TimeoutError when the time is over, FlameError NOT_FOUND if there is no such task, INVALID_ARGUMENT
+        for a timeout that is no number of seconds.
         """
-        return watch_task(self.connection.link, task_ref(self.id, task_id), timeout)
+        return watch_task(self.connection.link, task_ref(self.id, task_id), watch_timeout_of(timeout))
 
     async def logs(self, executor: str | None = None, *, task_id: str | None = None) -> list[InstanceLog]:
         """What the session's instances have printed, see `flamepy.Session.logs`."""

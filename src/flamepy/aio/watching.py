@@ -11,6 +11,7 @@ import msgspec
 
 from flamepy.core.convert import task_of
 from flamepy.core.errors import error_of, lost_error, watch_timeout
+from flamepy.core.requests import encode_request
 from flamepy.protocol import TaskInfo, TaskRef, Unwatch
 from flux.constants import FLUX_MSGFLAG_STREAMING
 
@@ -56,7 +57,7 @@ class _Watch:
 
     def __init__(self, link: Link, task: TaskRef) -> None:
         self._link = link
-        self._request = msgspec.json.encode(task) + b"\0"
+        self._request = encode_request("flame.task.watch", task)
         self._answers: asyncio.Queue[Packet | OSError] = asyncio.Queue()
         self.tag = 0
         self.is_again = False

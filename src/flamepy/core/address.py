@@ -17,6 +17,8 @@ def check_address(addr: str, tls_config: FlameClientTls | None = None) -> None:
     """Raise FlameError INVALID_CONFIG for an address where nobody can be."""
     if not addr:
         raise FlameError(FlameErrorCode.INVALID_CONFIG, "address cannot be empty")
+    if not isinstance(addr, str):
+        raise FlameError(FlameErrorCode.INVALID_CONFIG, f"address is {addr!r}, want text such as local://PATH")
     scheme, separator, _ = addr.partition("://")
     if not separator or scheme != "local":
         raise FlameError(

@@ -24,6 +24,7 @@ import msgspec
 from flamepy.core.direct import DirectLines
 from flamepy.core.errors import FORKED, error_of, lost_error
 from flamepy.core.patience import Patience
+from flamepy.core.requests import encode_request
 from flamepy.core.types import FlameError, FlameErrorCode
 from flux import packet as wire
 from flux.connector import READ_BYTES, connect
@@ -47,8 +48,6 @@ CONNECT_S = 10.0
 UNSENT_MAX_BYTES = 64 << 20
 """Beyond this, callers wait until the instance has taken some: a program that submits faster than the
 instance reads is slowed down instead of growing."""
-
-_encode_json = msgspec.json.Encoder().encode
 
 
 class Batch(Protocol):
@@ -171,7 +170,7 @@ class Link:
 
     def check_may_wait(self, what: str) -> None:
         """Raise FlameError INVALID_STATE on the I/O thread: whoever waits there waits for himself."""
-        if threading.get_ident() == self._thread.ident:
+        if threading.current_thread() is self._thread:  # its number may be another's, once it has ended
             raise FlameError(
                 FlameErrorCode.INVALID_STATE,
                 f"{what} waits for an answer and was called from a future's callback, which runs on the thread"
@@ -185,8 +184,8 @@ class Link:
         returns: type[_T],
         done_before: tuple[FlameErrorCode, Callable[[], _T]] | None = None,
     ) -> _T:
-        """A control request: JSON there and back. See `call`."""
-        payload = None if request is None else _encode_json(request) + b"\0"
+        """A control request: JSON there and back. See `call` and `encode_request`."""
+        payload = None if request is None else encode_request(topic, request)
 
         def read(data: bytes) -> _T:
             return msgspec.json.decode(data.rstrip(b"\0") or b"null", type=returns)
@@ -195,22 +194,23 @@ class Link:
 
     def open_stream(self, topic: str, request: msgspec.Struct, receiver: Receiver) -> int:
         """Send a streaming request whose answers go to the receiver, on the I/O thread. Returns its matchtag."""
+        payload = encode_request(topic, request)
         with self._lock:
             self._collect()
-            tag = self.request_stream(topic, request, receiver)
+            tag = self.request(topic, payload, receiver, FLUX_MSGFLAG_STREAMING)
             self._flush()
         return tag
 
     def request_stream(self, topic: str, request: msgspec.Struct, receiver: Receiver) -> int:
         """As `open_stream`, for who holds the lock."""
-        return self.request(topic, _encode_json(request) + b"\0", receiver, FLUX_MSGFLAG_STREAMING)
+        return self.request(topic, encode_request(topic, request), receiver, FLUX_MSGFLAG_STREAMING)
 
     def end_stream(self, tag: int, topic: str, request: msgspec.Struct) -> None:
         """Nobody waits for the answers to a streaming request any more; the request given tells the instance so."""
         with self._lock:
             self._session.abandon(tag)
             if self._session.lost is None:
-                self.request(topic, _encode_json(request) + b"\0", None)
+                self.request(topic, encode_request(topic, request), None)
                 self._flush()
 
     @property

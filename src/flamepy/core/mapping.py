@@ -103,7 +103,9 @@ def map_inputs(
 
 
 def check_in_flight(in_flight: int) -> None:
-    """Raise ValueError for less than one."""
+    """Raise ValueError for less than one, TypeError for what is no whole number."""
+    if not isinstance(in_flight, int):
+        raise TypeError(f"in_flight: got {in_flight!r}, want a whole number")
     if in_flight < 1:
         raise ValueError(f"in_flight: got {in_flight}, want 1 or more")
 

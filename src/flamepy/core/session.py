@@ -14,7 +14,7 @@ import msgspec
 from flamepy.core.convert import logs_of, submitted_task, task_of
 from flamepy.core.errors import error_of, lost_error, watch_timeout
 from flamepy.core.mapping import map_inputs
-from flamepy.core.requests import check_input, options_of, task_ref
+from flamepy.core.requests import check_input, options_of, task_ref, watch_timeout_of
 from flamepy.core.snapshot import SessionSnapshot
 from flamepy.core.types import FlameError, FlameErrorCode, Task, TaskState
 from flamepy.protocol import (
@@ -117,9 +117,10 @@ class Session(SessionSnapshot):
     def watch_task(self, task_id: str, timeout: float | None = None) -> TaskWatcher:
         """The task's states from now on, ending with its final one. timeout is in seconds, for all of it.
 
-        `TaskWatcher.close`, or a with block, ends it before.
+        `TaskWatcher.close`, or a with block, ends it before. Raises FlameError INVALID_ARGUMENT for an id or a timeout
+        that is no number.
         """
-        return TaskWatcher(self._link, task_ref(self.id, task_id), timeout)
+        return TaskWatcher(self._link, task_ref(self.id, task_id), watch_timeout_of(timeout))
 
     def logs(self, executor: str | None = None, *, task_id: str | None = None) -> list[InstanceLog]:
         """What the session's instances have printed, in the order of their start, also of those that have ended.

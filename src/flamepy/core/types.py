@@ -148,8 +148,10 @@ class ResourceRequirement:
         """Read ``cpu=1,mem=1g,gpu=0``: any of the keys, in any order and case, the last one wins.
 
         Numbers are whole and not negative; memory takes k, m, g, t or p with an optional i and b, all
-        binary. Raises ValueError for anything else.
+        binary. Raises ValueError for anything else, TypeError for what is no text.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"resource requirement is {text!r}, want text such as cpu=1,mem=1g")
         found: dict[str, int] = {}
         for entry in text.split(","):
             key, separator, value = (part.strip() for part in entry.partition("="))

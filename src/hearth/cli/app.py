@@ -14,9 +14,12 @@ from hearth.cli.deploy import deploy
 from hearth.cli.output import Column, print_json, print_json_list, print_table, state_name, time_text
 
 if TYPE_CHECKING:
-    from typing import IO
+    from collections.abc import Callable
+    from typing import IO, TypeAlias
 
-    from flamepy.core.types import Application
+    from flamepy.core.types import Application, ApplicationAttributes
+
+    _Described: TypeAlias = "list[tuple[str, ApplicationAttributes]]"
 
 __all__ = ["app"]
 
@@ -57,8 +60,11 @@ def view(name: str, uri: str | None, as_json: bool) -> None:
         print_lines(application_lines(name, application))
 
 
+_file_option = click.option("-f", "--file", type=click.File(encoding="utf-8"), required=True, help="YAML; - for stdin.")
+
+
 @app.command(epilog="Example: hearth app register --file census.yaml")
-@click.option("-f", "--file", type=click.File(encoding="utf-8"), required=True, help="YAML; - for stdin.")
+@_file_option
 @uri_option
 @json_option
 def register(file: IO[str], uri: str | None, as_json: bool) -> None:
@@ -66,19 +72,44 @@ def register(file: IO[str], uri: str | None, as_json: bool) -> None:
 
     All of it is read before the first one is registered. They are registered in their order, until one is refused.
     """
+    applications = _applications_of(file)
+    with open_connection(uri) as connection:
+        _do_each(applications, connection.register_application, "registered", as_json=as_json)
+
+
+@app.command(epilog="Example: hearth app update --file census.yaml")
+@_file_option
+@uri_option
+@json_option
+def update(file: IO[str], uri: str | None, as_json: bool) -> None:
+    """Give registered applications what a YAML file says, in place of all they had; open sessions forbid it.
+
+    The file is as for `hearth app register`; what it leaves out is unset. All of it is read before the first one is
+    updated. They are updated in their order, until one is refused.
+    """
+    applications = _applications_of(file)
+    with open_connection(uri) as connection:
+        _do_each(applications, connection.update_application, "updated", as_json=as_json)
+
+
+def _applications_of(file: IO[str]) -> _Described:
     from hearth.cli.app_file import ApplicationFileError, read_applications  # YAML takes a while to load
 
     try:
-        applications = read_applications(file.read(), file.name)
+        return read_applications(file.read(), file.name)
     except ApplicationFileError as error:
         raise click.ClickException(str(error)) from error
     except UnicodeDecodeError as error:
         raise click.ClickException(f"{file.name} is no UTF-8 text: {error}") from error
-    with open_connection(uri) as connection:
-        for name, attributes in applications:
-            connection.register_application(name, attributes)
-            if not as_json:
-                click.echo(f"Application {name} was registered.")
+
+
+def _do_each(
+    applications: _Described, change: Callable[[str, ApplicationAttributes], None], done: str, *, as_json: bool
+) -> None:
+    for name, attributes in applications:
+        change(name, attributes)
+        if not as_json:
+            click.echo(f"Application {name} was {done}.")
     if as_json:
         print_json_list({"name": name} for name, _ in applications)
 

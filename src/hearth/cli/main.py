@@ -23,6 +23,7 @@ _INTERRUPTED = 130
 _NOUNS = {
     "app": "Applications: what sessions can be made of.",
     "attr": "Attributes: what the instance tells about itself.",
+    "completion": "Print a script that completes the words of `hearth` in SHELL.",
     "config": "The configuration that was loaded into the instance.",
     "connection": "Connections: who talks to the instance, and how much.",
     "event": "Events of the message plane.",

@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import ApplicationAttributes, ApplicationSchema, FlameError, FlameErrorCode
+from flamepy.protocol import MAX_COUNT
 from hearth.engine.model import Application
 from hearth.engine.schemas import problem_of_schema
 
@@ -89,8 +90,8 @@ def _check_attributes(name: str, attributes: ApplicationAttributes) -> None:
     if folder and not os.path.isabs(folder):
         raise _refuse(f"application {name!r}: working_directory {folder!r} is not an absolute path")
     for what, number in (("max_instances", attributes.max_instances), ("delay_release", attributes.delay_release)):
-        if number is not None and number < 0:
-            raise _refuse(f"application {name!r}: {what} is {number}, want 0 or more")
+        if number is not None and not 0 <= number <= MAX_COUNT:
+            raise _refuse(f"application {name!r}: {what} is {number}, want 0 to {MAX_COUNT}")
     _check_schema(name, attributes.schema or ApplicationSchema())
 
 

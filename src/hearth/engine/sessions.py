@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import FlameError, FlameErrorCode, SessionState, Shim
-from flamepy.protocol import CloseMode
+from flamepy.protocol import MAX_COUNT, CloseMode
 from hearth.engine.actions import SessionClosed
 from hearth.engine.events import EventCode
 from hearth.engine.model import Application, EventRecord, Resources, Session
@@ -23,6 +23,7 @@ __all__ = ["Sessions"]
 
 _CURES = {Shim.WASM: "; install the extra, hearth[wasm], where the instance runs, and start it again"}
 """By kind of application: what makes an instance run it."""
+_AMOUNT_MAX = (1 << 63) - 1
 _NAMED_MAX = 3  # of what is in the way: enough to see which they are
 
 
@@ -235,12 +236,16 @@ def _check_spec(session_id: str, spec: SessionSpec) -> None:
         problem = f"want min_instances from 0 and max_instances from 1, got {spec.min_instances}, {spec.max_instances}"
     elif spec.max_instances is not None and spec.min_instances > spec.max_instances:
         problem = f"min_instances {spec.min_instances} is over max_instances {spec.max_instances}"
-    elif not 0 <= spec.priority < 1 << 32:
-        problem = f"priority is {spec.priority}, want 0 to 4294967295"
-    elif spec.batch_size < 1:
-        problem = f"batch_size is {spec.batch_size}, want 1 or more"
-    elif spec.resreq is not None and min(spec.resreq.cpu, spec.resreq.memory, spec.resreq.gpu) < 0:
-        problem = f"resreq has a negative amount: {Resources.of(spec.resreq)}"
+    elif max(spec.min_instances, spec.max_instances or 0) > MAX_COUNT:
+        problem = (
+            f"min_instances, max_instances are {spec.min_instances}, {spec.max_instances}, want {MAX_COUNT} at most"
+        )
+    elif not 0 <= spec.priority <= MAX_COUNT:
+        problem = f"priority is {spec.priority}, want 0 to {MAX_COUNT}"
+    elif not 1 <= spec.batch_size <= MAX_COUNT:
+        problem = f"batch_size is {spec.batch_size}, want 1 to {MAX_COUNT}"
+    elif spec.resreq is not None and not all(0 <= amount <= _AMOUNT_MAX for amount in Resources.of(spec.resreq)):
+        problem = f"resreq has an amount below 0, or over {_AMOUNT_MAX}: {spec.resreq}"
     if problem is not None:
         raise FlameError(FlameErrorCode.INVALID_ARGUMENT, f"session {session_id!r}: {problem}")
     check_options(f"session {session_id!r}", spec.timeout_s, spec.max_retries)

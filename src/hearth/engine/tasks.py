@@ -7,11 +7,11 @@ This is the hot path: work on whole batches, no object per task beyond the task 
 from __future__ import annotations
 
 import copy
-import math
 from collections import deque
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import FlameError, FlameErrorCode, SessionState, TaskState
+from flamepy.protocol import MAX_COUNT
 from hearth.engine.actions import DeliverResults, DispatchTasks, RecallResults, TellWatcher
 from hearth.engine.lifecycle import TASK_LIFE, TaskEvent
 from hearth.engine.model import Executor, Session, Stored, Subscription, Task
@@ -456,9 +456,9 @@ def _take(pending: deque[Task], executor: Executor, most: int) -> list[Task]:
 def check_options(of: str, timeout_s: float | None, max_retries: int | None) -> None:
     """Raise FlameError INVALID_ARGUMENT unless both are within bounds; `of` says whose they are."""
     problem = None
-    if timeout_s is not None and not 0 < timeout_s < math.inf:
-        problem = f"timeout is {timeout_s} s, want more than 0"
-    elif max_retries is not None and max_retries < 0:
-        problem = f"max_retries is {max_retries}, want 0 or more"
+    if timeout_s is not None and not 0 < timeout_s <= MAX_COUNT:
+        problem = f"timeout is {timeout_s} s, want more than 0, at most {MAX_COUNT}"
+    elif max_retries is not None and not 0 <= max_retries <= MAX_COUNT:
+        problem = f"max_retries is {max_retries}, want 0 to {MAX_COUNT}"
     if problem is not None:
         raise FlameError(FlameErrorCode.INVALID_ARGUMENT, f"{of}: {problem}")

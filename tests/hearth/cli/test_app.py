@@ -90,6 +90,33 @@ def test_what_the_instance_refuses_is_told(clean: Instance) -> None:
     assert told == "application 'twice' is already registered; unregister it first"
 
 
+def test_an_application_is_updated_as_a_whole(clean: Instance, tmp_path: Path) -> None:
+    clean.run("app", "register", "-f", "-", stdin="metadata: {name: one}\nspec: {command: x, labels: [a], image: i}")
+    (tmp_path / "apps.yaml").write_text("metadata: {name: one}\nspec: {command: y, max_instances: 3}\n")
+    told = clean.run("app", "update", "-f", str(tmp_path / "apps.yaml"))
+    assert (told.returncode, told.stdout, told.stderr) == (0, "Application one was updated.\n", "")
+    one = clean.json("app", "view", "one")
+    assert {key: one[key] for key in ("command", "max_instances", "labels", "image")} == {
+        "command": "y",
+        "max_instances": 3,
+        "labels": None,
+        "image": None,
+    }
+    assert clean.json("app", "update", "-f", str(tmp_path / "apps.yaml")) == [{"name": "one"}]
+
+
+def test_an_application_that_is_unknown_or_in_use_is_not_updated(clean: Instance, tmp_path: Path) -> None:
+    told = clean.refusal("app", "update", "-f", "-", stdin="metadata: {name: nobody}")
+    assert told == "application 'nobody' not found; list them with: hearth app list"
+    clean.run("app", "register", "-f", "-", stdin="metadata: {name: one}\nspec: {command: x}")
+    session = clean.json("session", "create", "-a", "one")["id"]
+    assert "has open sessions" in clean.refusal("app", "update", "-f", "-", stdin="metadata: {name: one}")
+    clean.run("session", "close", session)
+    (tmp_path / "apps.yaml").write_text("metadata: {name: one}\nspec: {comand: x}\n")
+    assert "did you mean 'command'?" in clean.refusal("app", "update", "-f", str(tmp_path / "apps.yaml"))
+    assert clean.json("app", "view", "one")["command"] == "x"
+
+
 def test_an_application_is_viewed_line_by_line(clean: Instance) -> None:
     text = (
         "metadata: {name: shown}\nspec: {command: run, arguments: [-c, 'two words'], environments: {B: 2, A: '1 2'},"

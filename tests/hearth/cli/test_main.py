@@ -17,6 +17,7 @@ from tests.hearth.cli.commands import HEARTH, all_commands, environment, run
 NOUNS = [
     "app",
     "attr",
+    "completion",
     "config",
     "connection",
     "event",

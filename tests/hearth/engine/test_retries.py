@@ -204,7 +204,7 @@ def test_the_events_of_a_task_that_may_be_done_again_for_ever_are_bounded() -> N
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (TaskOptions(max_retries=-1), "max_retries is -1, want 0 or more"),
+        (TaskOptions(max_retries=-1), "max_retries is -1, want 0 to"),
         (TaskOptions(timeout_s=0.0), "timeout is 0.0 s, want more than 0"),
         (TaskOptions(timeout_s=-1.0), "timeout is -1.0 s"),
         (TaskOptions(timeout_s=math.nan), "timeout is nan s"),

@@ -61,7 +61,7 @@ def test_a_session_id_is_given_once() -> None:
         ({"min_instances": -1}, "want min_instances from 0"),
         ({"max_instances": 0}, "max_instances from 1"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"resreq": ResourceRequirement(cpu=-1)}, "negative amount"),
+        ({"resreq": ResourceRequirement(cpu=-1)}, "an amount below 0"),
     ],
 )
 def test_a_spec_out_of_bounds_is_an_invalid_argument(spec: dict[str, object], text: str) -> None:
