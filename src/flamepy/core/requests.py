@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flamepy.core.types import ApplicationAttributes, FlameError, FlameErrorCode, SessionAttributes, short_name
 from flamepy.protocol import (
     MAX_COMMON_DATA_BYTES,
-    MAX_DATA_BYTES,
+    MAX_TASK_DATA_BYTES,
     CreateSession,
     RegisterApplication,
     SessionSpec,
@@ -88,10 +88,10 @@ def check_input(input_data: bytes) -> bytes:
         raise FlameError(
             FlameErrorCode.INVALID_ARGUMENT, f"a task's input must be bytes, got {type(input_data).__name__}"
         )
-    if len(input_data) > MAX_DATA_BYTES:
+    if len(input_data) > MAX_TASK_DATA_BYTES:
         raise FlameError(
             FlameErrorCode.INVALID_ARGUMENT,
-            f"a task's input has {len(input_data)} bytes, at most {MAX_DATA_BYTES} travel",
+            f"a task's input has {len(input_data)} bytes, at most {MAX_TASK_DATA_BYTES} travel",
         )
     return input_data
 

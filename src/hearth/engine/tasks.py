@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import FlameError, FlameErrorCode, SessionState, TaskState
+from flamepy.protocol import MAX_TASK_DATA_BYTES
 from hearth.engine.actions import DeliverResults, DispatchTasks, RecallResults, TellWatcher
 from hearth.engine.lifecycle import TASK_LIFE, TaskEvent
 from hearth.engine.model import Executor, Session, Stored, Subscription, Task
@@ -66,8 +67,8 @@ class Tasks:
         """Add tasks to a session, all or none; returns the id of the first, the others follow.
 
         client: whose numbers these are. The same ones again make no new tasks. Raises FlameError NOT_FOUND;
-        INVALID_ARGUMENT for options out of bounds; INVALID_STATE if the session is closed or closing, or the
-        instance holds as much as it may.
+        INVALID_ARGUMENT for options or an input out of bounds; INVALID_STATE if the session is closed or closing, or
+        the instance holds as much as it may.
         """
         state = self._state
         session = state.open_session(session_id)
@@ -81,6 +82,8 @@ class Tasks:
         if options is not None:
             check_options(f"a task of session {session_id!r}", options.timeout_s, options.max_retries)
         size = sum(len(data) for data in inputs if data is not None)
+        if size > MAX_TASK_DATA_BYTES:
+            _check_sizes(inputs)
         self._make_room(size)
         self.held_bytes += size
         self.waiting_bytes += size
@@ -406,6 +409,16 @@ class Tasks:
                 self._state.actions.append(TellWatcher(watcher, session, copy.copy(task)))
             if task.state >= TaskState.SUCCEED:
                 session.watchers.pop(task.id, None)
+
+
+def _check_sizes(inputs: Iterable[bytes | None]) -> None:
+    """Raise FlameError INVALID_ARGUMENT for one that could not be stored."""
+    largest = max(len(data or b"") for data in inputs)
+    if largest > MAX_TASK_DATA_BYTES:
+        raise FlameError(
+            FlameErrorCode.INVALID_ARGUMENT,
+            f"a task's input has {largest} bytes, at most {MAX_TASK_DATA_BYTES} are taken",
+        )
 
 
 def _first_known(submitter: Submitter, first_number: int, count: int) -> int:
