@@ -108,7 +108,9 @@ class Engine:
             if session.is_stored:
                 self.cancellation.disown(session, tasks, reason, now)
         for name, application in changes.applications.items():
-            if application is not None and not application.is_stored and not self.sessions.of(application):
+            if application is None or application.is_stored or self.sessions.of(application):
+                continue
+            if self.applications.try_get(name) is application:
                 self.applications.remove(name)
 
     def _deal(self, now: float) -> None:

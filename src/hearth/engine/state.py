@@ -144,8 +144,8 @@ class State:
             self.changes.applications[name] = None
 
     def note_session(self, session: Session) -> None:
-        """Its record is new or differs."""
-        if self.is_recorded:
+        """Its record is new or differs; one that is gone stays gone, whatever its executors still do."""
+        if self.is_recorded and self.sessions.get(session.id) is session:
             self.changes.sessions[session.id] = session
 
     def note_gone_session(self, session: Session) -> None:
