@@ -99,6 +99,10 @@ class Engine:
         """From the next step on begin nothing, and let executors go as they finish what they have."""
         self.state.is_draining = True
 
+    def halt(self) -> None:
+        """Executors that end from now on were killed since we end: what they had waits again, nobody is to blame."""
+        self.state.is_halted = True
+
     def disown(self, changes: Changes, reason: str, now: float) -> None:
         """What is new of these could not be stored: take it back, and tell those who wait for it the reason."""
         for session in changes.sessions.values():

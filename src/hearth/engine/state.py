@@ -99,6 +99,8 @@ class State:
         """Executors that may come back from an earlier run, before others are launched in their place."""
         self.is_draining = False
         """Whether nothing new is to be dispatched or launched."""
+        self.is_halted = False
+        """Whether executors are killed because the instance ends."""
         self.actions: list[Action] = []
         self.is_recorded = False
         """Whether there is a store that wants to know of changes."""

@@ -181,22 +181,31 @@ class Tasks:
             self._state.actions.append(DispatchTasks(executor, tasks))
 
     def take_over(self, executor: Executor, task_ids: Iterable[int], now: float) -> None:
-        """These tasks are in the executor's hands since before we were there; no others."""
+        """These are in the executor's hands since before we were there, in the order in which it does them.
+
+        Those that wait are its to do. The others have ended meanwhile, are with somebody else, or were never
+        stored, and then their ids may be other tasks' by now: it gets nothing new until it is past these ghosts.
+        """
         session = executor.session
-        held = set(task_ids)
-        tasks = [task for task in session.pending if task.id in held]
-        if not tasks:
-            return
-        kept = [task for task in session.pending if task.id not in held]
-        session.pending.clear()
-        session.pending.extend(kept)
-        for task in tasks:
+        held = dict.fromkeys(task_ids)
+        waiting = {task.id: task for task in session.pending if task.id in held and task.id <= session.restored}
+        for task_id in held:
+            task = waiting.get(task_id)
+            if task is None:
+                executor.haunt(Task(task_id, 0, None, None, now, state=TaskState.CANCELLED))
+                continue
             task.state = _dispatched[task.state]
             task.started = now
-            executor.in_flight[task.id] = task
-        session.running += len(tasks)
+            task.executor = executor.id
+            executor.in_flight[task_id] = task
+        if not waiting:
+            return
+        kept = [task for task in session.pending if task.id not in waiting]
+        session.pending.clear()
+        session.pending.extend(kept)
+        session.running += len(waiting)
         if session.watchers:
-            self._tell_watchers(session, tasks)
+            self._tell_watchers(session, list(waiting.values()))
 
     def record(self, executor: Executor, done: Iterable[tuple[int, bytes | None, str | None]], now: float) -> int:
         """Note an executor's answers, each once; answers to tasks it does not hold are ignored. Returns how many."""
