@@ -29,6 +29,7 @@ __all__ = [
     "MAX_COMMON_DATA_BYTES",
     "MAX_COUNT",
     "MAX_DATA_BYTES",
+    "MAX_TASK_DATA_BYTES",
     "TASK_CREATED_TEXT",
     "ApplicationInfo",
     "ApplicationList",
@@ -92,7 +93,10 @@ CODE_OF_ERRNO: Final = {
 
 
 MAX_DATA_BYTES: Final = (1 << 30) - (1 << 20)
-"""Of one input, output or object with its patches: a message of 1 GiB, less room for what surrounds it."""
+"""Of one object with its patches: a message of 1 GiB, less room for what surrounds it."""
+
+MAX_TASK_DATA_BYTES: Final = 1_000_000_000 - (1 << 20)
+"""Of one input or output: it has to fit into a row of SQLite with what is said about it, and these have at most 10⁹."""
 
 MAX_COMMON_DATA_BYTES: Final = 512 << 20
 """It travels as base64."""

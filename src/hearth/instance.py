@@ -198,8 +198,10 @@ class Instance:
 
     @property
     def has_unfinished(self) -> bool:
-        """Whether tasks run, services leave, or something is on its way to a client."""
-        return self.running_tasks > 0 or self.has_leaving or self.broker.has_unsent
+        """Whether tasks run, services leave, or something is on its way to the store or a client."""
+        if self.running_tasks or self.has_leaving or self.broker.has_unsent:
+            return True
+        return self._flame.durability.is_under_way
 
     @property
     def has_leaving(self) -> bool:
@@ -220,6 +222,7 @@ class Instance:
     def leave(self) -> None:
         """Tasks are no longer waited for."""
         self._state_machine.enter(State.SHUTDOWN)
+        self.engine.halt()
         self.broker.settle()
 
     async def close(self) -> None:
@@ -227,8 +230,10 @@ class Instance:
         self._state_machine.enter(State.FINALIZE)
         self.broker.settle()
         try:
-            await self.provider.close()
-            await self._flame.durability.close()
+            try:
+                await self.provider.close()
+            finally:
+                await self._flame.durability.close()
         finally:
             logging.getLogger("hearth").removeHandler(self._log_handler)
             self._log_handler.deliver()

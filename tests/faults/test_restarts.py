@@ -186,14 +186,24 @@ def test_a_session_that_was_closed_meanwhile_still_gives_the_answers_it_has(
 ) -> None:
     session = actor_session(client)
     session.invoke(b"warm")
-    futures = [session.run(b"%d" % number) for number in range(100)]
-    wait_until(lambda: client.get_session(session.id).succeed == 101, "all are done", DEADLINE_S)
+    futures = [session.run(b"%d" % number) for number in range(2500)]
+    wait_until(lambda: client.get_session(session.id).succeed == 2501, "all are done", DEADLINE_S)
     os.kill(daemon.process.pid, signal.SIGKILL)
     daemon.process.wait()
     daemon.start()
     with contextlib.closing(daemon.connect()) as other:
         other.close_session(session.id)
-    assert [future.result(DEADLINE_S) for future in futures] == [b"%d" % number for number in range(100)]
+    assert [future.result(DEADLINE_S) for future in futures] == [b"%d" % number for number in range(2500)]
+
+
+def test_whoever_watches_a_task_that_ended_before_the_restart_gets_its_output(
+    daemon: Daemon, client: flamepy.Connection
+) -> None:
+    session = actor_session(client)
+    session.invoke(b"kept")
+    daemon.restart()
+    (state,) = session.watch_task("1", DEADLINE_S)
+    assert (state.state, state.input, state.output) == (TaskState.SUCCEED, b"kept", b"kept")
 
 
 def test_a_daemon_that_does_not_come_back_is_told_when_the_time_is_over(

@@ -14,7 +14,7 @@ import pytest
 
 import flamepy
 from flamepy import FlameErrorCode, SessionAttributes
-from flamepy.protocol import MAX_DATA_BYTES
+from flamepy.protocol import MAX_TASK_DATA_BYTES
 from tests.conftest import DEADLINE_S, FAULT_S, act, actor_session, expect_refusal, wait_until
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def test_threads_that_close_and_run_at_once_end_all(client: flamepy.Connection) 
 
 
 def test_more_than_a_message_holds_is_refused_before_it_is_sent(session: flamepy.Session) -> None:
-    too_much = bytes(MAX_DATA_BYTES + 1)  # untouched pages: it costs no memory
+    too_much = bytes(MAX_TASK_DATA_BYTES + 1)  # untouched pages: it costs no memory
     for submit in (session.run, session.invoke, session.create_task):
         with expect_refusal(FlameErrorCode.INVALID_ARGUMENT, "at most"):
             submit(too_much)

@@ -22,7 +22,7 @@ from flamepy.core.patience import Patience, reconnect_timeout
 from flamepy.core.service import ApplicationContext, FlameService, ServiceFailure, SessionContext, TaskContext
 from flamepy.core.types import FlameError, FlameErrorCode
 from flamepy.core.watchdog import Watchdog
-from flamepy.protocol import MAX_DATA_BYTES, AttachExecutor, CompletionBatch, ExecutorOrder, SessionContextInfo
+from flamepy.protocol import MAX_TASK_DATA_BYTES, AttachExecutor, CompletionBatch, ExecutorOrder, SessionContextInfo
 from flux.connector import READ_BYTES, connect
 from flux.constants import FLUX_MSGFLAG_STREAMING
 from flux.session import Session
@@ -165,8 +165,11 @@ class Executor:
         except Exception as error:
             return None, _text_of(error)
         if output is None or isinstance(output, bytes):
-            if len(output or b"") > MAX_DATA_BYTES:
-                return None, f"ValueError: the output has {len(output or b'')} bytes, at most {MAX_DATA_BYTES} travel"
+            if len(output or b"") > MAX_TASK_DATA_BYTES:
+                return (
+                    None,
+                    f"ValueError: the output has {len(output or b'')} bytes, at most {MAX_TASK_DATA_BYTES} travel",
+                )
             return output, None
         return None, f"TypeError: on_task_invoke must return bytes or None, got {type(output).__name__}"
 

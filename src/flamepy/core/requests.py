@@ -13,7 +13,7 @@ from flamepy.core.types import ApplicationAttributes, FlameError, FlameErrorCode
 from flamepy.protocol import (
     MAX_COMMON_DATA_BYTES,
     MAX_COUNT,
-    MAX_DATA_BYTES,
+    MAX_TASK_DATA_BYTES,
     CloseMode,
     CloseSession,
     CreateSession,
@@ -130,10 +130,10 @@ def check_input(input_data: bytes) -> bytes:
         raise FlameError(
             FlameErrorCode.INVALID_ARGUMENT, f"a task's input must be bytes, got {type(input_data).__name__}"
         )
-    if len(input_data) > MAX_DATA_BYTES:
+    if len(input_data) > MAX_TASK_DATA_BYTES:
         raise FlameError(
             FlameErrorCode.INVALID_ARGUMENT,
-            f"a task's input has {len(input_data)} bytes, at most {MAX_DATA_BYTES} travel",
+            f"a task's input has {len(input_data)} bytes, at most {MAX_TASK_DATA_BYTES} travel",
         )
     return input_data
 

@@ -60,12 +60,16 @@ class Applications:
 
     def get(self, name: str) -> Application:
         """Raises FlameError NOT_FOUND."""
-        application = self._applications.get(name)
+        application = self.try_get(name)
         if application is None:
             raise FlameError(
                 FlameErrorCode.NOT_FOUND, f"application {name!r} not found; list them with: hearth app list"
             )
         return application
+
+    def try_get(self, name: str) -> Application | None:
+        """The application of that name, if there is one."""
+        return self._applications.get(name)
 
     def all(self) -> list[Application]:
         """Every application, by name."""

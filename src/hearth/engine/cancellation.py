@@ -84,7 +84,7 @@ class Cancellation:
         return [task.id for task in unfinished]
 
     def _leave_ghost(self, session: Session, task: Task, now: float) -> None:
-        executor = next(each for each in session.executors.values() if task.id in each.in_flight)
+        executor = next(each for each in session.executors.values() if each.in_flight.get(task.id) is task)
         executor.ghosts.add(task.id)
         session.running -= 1
         if executor.task_at_work is task:

@@ -99,6 +99,10 @@ class Engine:
         """From the next step on begin nothing, and let executors go as they finish what they have."""
         self.state.is_draining = True
 
+    def halt(self) -> None:
+        """Executors that end from now on were killed since we end: what they had waits again, nobody is to blame."""
+        self.state.is_halted = True
+
     def disown(self, changes: Changes, reason: str, now: float) -> None:
         """What is new of these could not be stored: take it back, and tell those who wait for it the reason."""
         for session in changes.sessions.values():
@@ -108,7 +112,9 @@ class Engine:
             if session.is_stored:
                 self.cancellation.disown(session, tasks, reason, now)
         for name, application in changes.applications.items():
-            if application is not None and not application.is_stored and not self.sessions.of(application):
+            if application is None or application.is_stored or self.sessions.of(application):
+                continue
+            if self.applications.try_get(name) is application:
                 self.applications.remove(name)
 
     def _deal(self, now: float) -> None:

@@ -13,6 +13,8 @@ from hearth.engine.deadlines import timeout_of
 from hearth.engine.events import EventCode
 from hearth.engine.lifecycle import ExecutorEvent, ExecutorState
 from hearth.engine.model import EventRecord, Executor, Session
+from hearth.engine.policies.claim import fits
+from hearth.engine.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,8 +93,7 @@ class Executors:
         session = state.open_session(session_id)
         if executor_id in state.executors:
             raise FlameError(FlameErrorCode.INVALID_STATE, f"executor {executor_id!r} is attached already")
-        most = session.spec.max_instances
-        if state.is_draining or not session.resources.fits(state.free) or (most is not None and session.alive >= most):
+        if state.is_draining or not self._has_place(session):
             raise FlameError(
                 FlameErrorCode.INVALID_STATE, f"executor {executor_id!r}: its place has been taken meanwhile"
             )
@@ -106,11 +107,18 @@ class Executors:
         state.free = state.free.minus(session.resources)
         state.active[session_id] = session
         self._tasks.take_over(executor, holding, now)
+        self._deadlines.begin(executor, now)
         if executor.is_idle:
             self._fell_idle(executor, now)
         if session.pending:
             state.to_dispatch[session.id] = session
         return executor
+
+    def _has_place(self, session: Session) -> bool:
+        """Whether one executor more is within every bound; whose turn it is, the next decision says."""
+        most = session.spec.max_instances
+        room = Room(self._state, [session])
+        return fits(room.shape_of(session).size, room.free) and (most is None or session.alive < most)
 
     def report(self, executor: Executor, report: CompletionBatch, now: float) -> None:
         """Take what an executor did since its last report."""
@@ -167,7 +175,10 @@ class Executors:
         del session.executors[executor_id]
         state.free = state.free.plus(session.resources)
         state.is_placement_due = True
-        if executor.in_flight:
+        if state.is_halted:
+            executor.bury(list(executor.in_flight))
+            self._tasks.put_back(executor, list(executor.in_flight))
+        elif executor.in_flight:
             self._retries.abandon(executor, f"executor {executor.id} {how}", now)
         elif executor.failure is not None:
             self._bind_failed(executor, *executor.failure, now)

@@ -200,6 +200,8 @@ class Session:
         self.completed: float | None = None
         self.tasks: list[Task] = []
         """By id: task n is tasks[n - 1]."""
+        self.restored = 0
+        """How many of them, the first ones, are from an earlier run."""
         self.is_closing = False
         """Whether it takes no more tasks, and is closed when the last one has ended."""
         self.pending: deque[Task] = deque()
@@ -289,7 +291,9 @@ class Executor:
         self.in_flight: dict[int, Task] = {}
         """Dispatched and not answered, in dispatch order."""
         self.ghosts: set[int] = set()
-        """Those in flight that were cancelled meanwhile: the process may still be at work on them."""
+        """Those in flight that nobody wants any more: the process may still be at work on them."""
+        self.is_haunted = False
+        """Whether some of these are from before an earlier run ended, so that their ids may be other tasks' now."""
         self.at_work_since = 0.0
         """Since when the first in flight is the one at work."""
         self.look_at: float | None = None
@@ -320,11 +324,18 @@ class Executor:
         """The first in flight: the process takes them in the order of their dispatch."""
         return next(iter(self.in_flight.values()), None)
 
+    def haunt(self, ghost: Task) -> None:
+        """It is at work on this since an earlier run, and it is none of its session's tasks that it may have."""
+        self.in_flight[ghost.id] = ghost
+        self.ghosts.add(ghost.id)
+        self.is_haunted = True
+
     def bury(self, task_ids: Iterable[int]) -> None:
-        """Cancelled tasks among these have left its hands, and that is all there is to them."""
+        """Ghosts among these have left its hands, and that is all there is to them."""
         for task_id in self.ghosts.intersection(task_ids):
             self.ghosts.remove(task_id)
             del self.in_flight[task_id]
+        self.is_haunted = self.is_haunted and bool(self.ghosts)
 
     @property
     def is_alive(self) -> bool:
@@ -339,7 +350,7 @@ class Executor:
     @property
     def credit(self) -> int:
         """How many more tasks it may be given now."""
-        if self.state is not ExecutorState.BOUND or self.is_retiring:
+        if self.state is not ExecutorState.BOUND or self.is_retiring or self.is_haunted:
             return 0
         at_work = self.task_at_work
         if at_work is not None and at_work.is_suspect:

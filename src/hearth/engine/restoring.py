@@ -22,6 +22,7 @@ def restore_session(engine: Engine, session: Session, tasks: list[Task]) -> None
     """
     state = engine.state
     session.tasks = tasks
+    session.restored = len(tasks)
     session.pending.extend(task for task in tasks if task.state < TaskState.SUCCEED)
     counts = Counter(task.state for task in tasks)
     session.succeed = counts[TaskState.SUCCEED]

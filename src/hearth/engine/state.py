@@ -99,6 +99,8 @@ class State:
         """Executors that may come back from an earlier run, before others are launched in their place."""
         self.is_draining = False
         """Whether nothing new is to be dispatched or launched."""
+        self.is_halted = False
+        """Whether executors are killed because the instance ends."""
         self.actions: list[Action] = []
         self.is_recorded = False
         """Whether there is a store that wants to know of changes."""
@@ -144,8 +146,8 @@ class State:
             self.changes.applications[name] = None
 
     def note_session(self, session: Session) -> None:
-        """Its record is new or differs."""
-        if self.is_recorded:
+        """Its record is new or differs; one that is gone stays gone, whatever its executors still do."""
+        if self.is_recorded and self.sessions.get(session.id) is session:
             self.changes.sessions[session.id] = session
 
     def note_gone_session(self, session: Session) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from flamepy.core.types import FlameError, FlameErrorCode, SessionState, TaskState
-from flamepy.protocol import MAX_COUNT
+from flamepy.protocol import MAX_COUNT, MAX_TASK_DATA_BYTES
 from hearth.engine.actions import DeliverResults, DispatchTasks, RecallResults, TellWatcher
 from hearth.engine.lifecycle import TASK_LIFE, TaskEvent
 from hearth.engine.model import Executor, Session, Stored, Subscription, Task
@@ -66,8 +66,8 @@ class Tasks:
         """Add tasks to a session, all or none; returns the id of the first, the others follow.
 
         client: whose numbers these are. The same ones again make no new tasks. Raises FlameError NOT_FOUND;
-        INVALID_ARGUMENT for options out of bounds; INVALID_STATE if the session is closed or closing, or the
-        instance holds as much as it may.
+        INVALID_ARGUMENT for options or an input out of bounds; INVALID_STATE if the session is closed or closing, or
+        the instance holds as much as it may.
         """
         state = self._state
         session = state.open_session(session_id)
@@ -81,6 +81,8 @@ class Tasks:
         if options is not None:
             check_options(f"a task of session {session_id!r}", options.timeout_s, options.max_retries)
         size = sum(len(data) for data in inputs if data is not None)
+        if size > MAX_TASK_DATA_BYTES:
+            _check_sizes(inputs)
         self._make_room(size)
         self.held_bytes += size
         self.waiting_bytes += size
@@ -178,22 +180,31 @@ class Tasks:
             self._state.actions.append(DispatchTasks(executor, tasks))
 
     def take_over(self, executor: Executor, task_ids: Iterable[int], now: float) -> None:
-        """These tasks are in the executor's hands since before we were there; no others."""
+        """These are in the executor's hands since before we were there, in the order in which it does them.
+
+        Those that wait are its to do. The others have ended meanwhile, are with somebody else, or were never
+        stored, and then their ids may be other tasks' by now: it gets nothing new until it is past these ghosts.
+        """
         session = executor.session
-        held = set(task_ids)
-        tasks = [task for task in session.pending if task.id in held]
-        if not tasks:
-            return
-        kept = [task for task in session.pending if task.id not in held]
-        session.pending.clear()
-        session.pending.extend(kept)
-        for task in tasks:
+        held = dict.fromkeys(task_ids)
+        waiting = {task.id: task for task in session.pending if task.id in held and task.id <= session.restored}
+        for task_id in held:
+            task = waiting.get(task_id)
+            if task is None:
+                executor.haunt(Task(task_id, 0, None, None, now, state=TaskState.CANCELLED))
+                continue
             task.state = _dispatched[task.state]
             task.started = now
-            executor.in_flight[task.id] = task
-        session.running += len(tasks)
+            task.executor = executor.id
+            executor.in_flight[task_id] = task
+        if not waiting:
+            return
+        kept = [task for task in session.pending if task.id not in waiting]
+        session.pending.clear()
+        session.pending.extend(kept)
+        session.running += len(waiting)
         if session.watchers:
-            self._tell_watchers(session, tasks)
+            self._tell_watchers(session, list(waiting.values()))
 
     def record(self, executor: Executor, done: Iterable[tuple[int, bytes | None, str | None]], now: float) -> int:
         """Note an executor's answers, each once; answers to tasks it does not hold are ignored. Returns how many."""
@@ -406,6 +417,16 @@ class Tasks:
                 self._state.actions.append(TellWatcher(watcher, session, copy.copy(task)))
             if task.state >= TaskState.SUCCEED:
                 session.watchers.pop(task.id, None)
+
+
+def _check_sizes(inputs: Iterable[bytes | None]) -> None:
+    """Raise FlameError INVALID_ARGUMENT for one that could not be stored."""
+    largest = max(len(data or b"") for data in inputs)
+    if largest > MAX_TASK_DATA_BYTES:
+        raise FlameError(
+            FlameErrorCode.INVALID_ARGUMENT,
+            f"a task's input has {largest} bytes, at most {MAX_TASK_DATA_BYTES} are taken",
+        )
 
 
 def _first_known(submitter: Submitter, first_number: int, count: int) -> int:

@@ -49,7 +49,6 @@ class Durability:
         self._writer = writer
         self._state = state
         self._owner = owner
-        self._is_writing = False
         self._is_closing = False
         self._rows = Batch()
         """Of the transaction under way, or of the one that failed and is to be tried again."""
@@ -58,6 +57,8 @@ class Durability:
         self._next: list[_Held] = []
         self._failure: str | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._nothing_under_way = asyncio.Event()
+        self._nothing_under_way.set()
 
     @property
     def has_store(self) -> bool:
@@ -66,8 +67,13 @@ class Durability:
 
     @property
     def is_clean(self) -> bool:
-        """Whether all that has happened is stored."""
-        return not self._is_writing and not self._state.changes and self._failure is None
+        """Whether all that has happened is stored, and more could be."""
+        return not (self.is_under_way or self._state.changes or self._failure is not None or self._is_closing)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a transaction is being written just now."""
+        return not self._nothing_under_way.is_set()
 
     def check(self) -> None:
         """Raise FlameError INTERNAL while the store takes nothing: no change could be acknowledged."""
@@ -97,20 +103,24 @@ class Durability:
 
     def finish_batch(self) -> None:
         """Begin a transaction with what has changed, unless one is under way or is to be tried again later."""
-        if self._writer is None or self._is_writing or self._is_closing or self._retry is not None:
+        if self._writer is None or self.is_under_way or self._is_closing or self._retry is not None:
             return
-        changes = self._state.take_changes()
-        if not changes and self._failure is None:
+        if self._state.changes or self._failure is not None:
+            self._begin(self._writer)
+        else:
             self._release(self._next)
-            return
+
+    def _begin(self, writer: Writer) -> None:
+        """Write all that has happened, with what could not be written the last time."""
+        changes = self._state.take_changes()
         self._rows.add(batch_of(changes))
         self._behind += self._next
         self._next = []
-        self._is_writing = True
-        self._writer.write(self._rows, lambda error: self._written(changes, error))
+        self._nothing_under_way.clear()
+        writer.write(self._rows, lambda error: self._written(changes, error))
 
     def _written(self, changes: Changes, error: OSError | None) -> None:
-        self._is_writing = False
+        self._nothing_under_way.set()
         if error is None:
             self._recovered()
             self._rows = Batch()
@@ -149,20 +159,21 @@ class Durability:
         held.clear()
 
     async def close(self) -> None:
-        """Store what has happened, then close the file. What cannot be stored now is lost, and told in the log."""
+        """Store what has happened, then close the file. What cannot be stored now is lost, and told in the log.
+
+        Whoever asks for something from now on gets no answer.
+        """
         if self._writer is None:
             return
         self._is_closing = True
-        loop = asyncio.get_running_loop()
-        rows = Batch() if self._is_writing else self._rows
-        rows.add(batch_of(self._state.take_changes()))
-        done: asyncio.Future[OSError | None] = loop.create_future()
-        self._writer.write(rows, done.set_result)
-        if (error := await done) is not None:
-            log.error("%s; what happened last is lost", error.strerror)
-        else:
-            self._release(self._next)
-        await loop.run_in_executor(None, self._writer.close)
+        if self._retry is not None:
+            self._retry.cancel()
+        await self._nothing_under_way.wait()
+        self._begin(self._writer)
+        await self._nothing_under_way.wait()
+        if self._failure is not None:
+            log.error("%s; what happened last is lost", self._failure)
+        await asyncio.get_running_loop().run_in_executor(None, self._writer.close)
 
 
 def _mark_stored(changes: Changes) -> None:

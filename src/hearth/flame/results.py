@@ -33,6 +33,7 @@ __all__ = ["Results"]
 
 _BATCH_BYTES = 1 << 20
 _RESULT_BYTES = 16  # what a result weighs besides its output
+_RECALLED_AT_ONCE = 1000  # 10 ms of the thread that also writes
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -155,18 +156,21 @@ class Results:
         self._router.respond(request, _encode(batch))
 
     def _recall(self, action: RecallResults) -> None:
-        """What a client has missed, and only the store still has."""
+        """What a client has missed, and only the store still has: piece by piece, for others write meanwhile."""
+        tasks, rest = action.tasks[:_RECALLED_AT_ONCE], action.tasks[_RECALLED_AT_ONCE:]
 
         def done(data: Data | None, error: OSError | None) -> None:
             if data is None:
                 text = "unknown" if error is None else error.strerror or str(error)
                 self._tasks.lost(action.subscription, action.tasks, text)
             else:
-                outputs = [(task.number, int(task.state), data[task.id][1], task.message) for task in action.tasks]
+                outputs = [(task.number, int(task.state), data[task.id][1], task.message) for task in tasks]
                 self._tasks.recalled(action.subscription, outputs)
+                if rest and action.subscription.is_live:
+                    self._recall(RecallResults(action.subscription, action.session, rest))
             self._service.something_happened()
 
-        self._service.durability.read(action.session.key, [task.id for task in action.tasks], done)
+        self._service.durability.read(action.session.key, [task.id for task in tasks], done)
 
     def _disconnect(self, request: Packet, nothing: None) -> object:
         """A client is gone: its tasks go on, nobody hears of them."""

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,33 +77,42 @@ class TaskViews:
         tasks: list[Task],
         shape: Callable[[list[protocol.TaskInfo]], object],
     ) -> object:
-        """An answer made of these tasks; what only the store still has of them is read first."""
-        dropped = self._dropped(tasks)
-        if not dropped:
+        """An answer made of these tasks as they are now; what only the store still has of them is read first."""
+        if not self._has_dropped(tasks):
             return shape([views.task_info(session, task) for task in tasks])
 
-        def send(data: Data) -> None:
-            infos = [views.task_info(session, task, data.get(task.id)) for task in tasks]
-            self._router.respond(request, encode_json(shape(infos)))
+        def done(whole: list[Task] | None, why: str | None) -> None:
+            if whole is None:
+                self._router.respond_error(request, errno.EIO, why)
+                return
+            answer = encode_json(shape([views.task_info(session, task) for task in whole]))
+            send = functools.partial(self._router.respond, request, answer)
+            self._durability.answer(send, lambda why: send())
 
-        self._read(request, session, dropped, send)
+        self._read_dropped(session, tasks, done)
         return LATER
 
-    def _dropped(self, tasks: list[Task]) -> list[int]:
-        """Those of which only the store still has input and output."""
-        return [task.id for task in tasks if task.is_forgotten] if self._durability.has_store else []
+    def _has_dropped(self, tasks: Iterable[Task]) -> bool:
+        return self._durability.has_store and any(task.is_forgotten for task in tasks)
 
-    def _read(self, request: Packet, session: Session, task_ids: list[int], send: Callable[[Data], None]) -> None:
-        """Have an answer made of what the store has of these tasks; if that cannot be read, the error is the answer."""
+    def _read_dropped(
+        self, session: Session, tasks: Iterable[Task], then: Callable[[list[Task] | None, str | None], object]
+    ) -> None:
+        """Give copies of the tasks as they are now, with all that the store has of them; or None, and why."""
+        whole = list(map(copy.copy, tasks))
 
         def done(data: Data | None, error: OSError | None) -> None:
             if data is None:
-                self._router.respond_error(request, errno.EIO, None if error is None else error.strerror)
+                then(None, None if error is None else error.strerror)
             else:
-                send(data)
+                for task in whole:
+                    if task.is_forgotten:
+                        task.input, task.output = data[task.id]
+                        task.is_forgotten = False
+                then(whole, None)
             self._service.something_happened()
 
-        self._durability.read(session.key, task_ids, done)
+        self._durability.read(session.key, [task.id for task in whole if task.is_forgotten], done)
 
     def _watch(self, request: Packet, asked: protocol.TaskRef) -> object:
         if not request.flags & FLUX_MSGFLAG_STREAMING:
@@ -109,7 +120,17 @@ class TaskViews:
         watch = _Watch(request, asked.session, asked.task)
         session, task = self._tasks.watch(asked.session, asked.task, watch)
         self._watches.setdefault(sender_of(request), []).append(watch)
-        self._tell(TellWatcher(watch, session, task))
+        if not self._has_dropped([task]):
+            self._tell(TellWatcher(watch, session, copy.copy(task)))
+            return LATER
+
+        def done(whole: list[Task] | None, why: str | None) -> None:
+            if whole is not None:
+                self._tell(TellWatcher(watch, session, whole[0]))
+            elif self._forget(watch):
+                self._router.respond_error(request, errno.EIO, why)
+
+        self._read_dropped(session, [task], done)
         return LATER
 
     def _tell(self, action: TellWatcher) -> None:
@@ -119,27 +140,20 @@ class TaskViews:
     def _send(self, action: TellWatcher) -> None:
         watch = action.watcher
         assert isinstance(watch, _Watch)
+        if watch not in self._watches.get(sender_of(watch.request), ()):
+            return  # it ended after the engine had decided to tell it, in the same batch
+        self._router.respond(watch.request, encode_json(views.task_info(action.session, action.task)))
+        if action.task.state >= TaskState.SUCCEED:
+            self._router.respond_error(watch.request, errno.ENODATA)
+            self._forget(watch)
+
+    def _forget(self, watch: _Watch) -> bool:
+        """Whether it was still open."""
         mine = self._watches.get(sender_of(watch.request), [])
         if watch not in mine:
-            return  # it ended after the engine had decided to tell it, in the same batch
-        if action.task.state >= TaskState.SUCCEED:
-            mine.remove(watch)
-            self._send_last(watch.request, action)
-        else:
-            self._router.respond(watch.request, encode_json(views.task_info(action.session, action.task)))
-
-    def _send_last(self, request: Packet, action: TellWatcher) -> None:
-        session, task = action.session, action.task
-
-        def send(data: Data) -> None:
-            self._router.respond(request, encode_json(views.task_info(session, task, data.get(task.id))))
-            self._router.respond_error(request, errno.ENODATA)
-
-        dropped = self._dropped([task])
-        if dropped:
-            self._read(request, session, dropped, send)
-        else:
-            send({})
+            return False
+        mine.remove(watch)
+        return True
 
     def _unwatch(self, request: Packet, asked: protocol.Unwatch) -> None:
         """End the sender's own watch of that matchtag, if it has not ended yet."""

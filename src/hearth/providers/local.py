@@ -128,7 +128,9 @@ class LocalProvider:
             return _Process(child, kept, folder)
 
     def adopt(self, executor_id: str, session_id: str, pid: int) -> bool:
-        """Watch over, and read, a process that an earlier daemon has started; False if it has ended."""
+        """Watch over, and read, a process that an earlier daemon has started; False if it has ended, or never was."""
+        if executor_id not in self.left_behind:
+            return False
         try:
             child = AdoptedChild(executor_id, pid, functools.partial(self._on_ended, executor_id))
         except OSError:

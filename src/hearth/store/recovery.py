@@ -35,6 +35,8 @@ def recover(database: Database, engine: Engine) -> None:
     try:
         for name, data in database.applications():
             engine.applications.add(application_of(name, data))
+        for application in engine.applications.all():
+            application.is_stored = True  # those that were there before us are made anew each time
         applications = {application.name: application for application in engine.applications.all()}
         sessions = {key: session_of(key, id_, data, applications) for key, id_, data in database.sessions()}
         tasks = _tasks(database, sessions)

@@ -38,7 +38,7 @@ def check_engine(engine: Engine, now: float) -> None:
             assert executor_id in state.executors, f"session {session.id} lists {executor_id}, which is gone"
         if not state.is_draining:
             _check_nobody_waits_in_vain(session)
-    if not state.is_draining:
+    if not state.is_draining and not state.expected:
         _check_scheduling(engine, now)
     assert state.open_sessions == {s.id: s for s in state.sessions.values() if s.state is SessionState.OPEN}
     assert state.closed_sessions == {s.id: s for s in state.sessions.values() if s.state is SessionState.CLOSED}
@@ -69,10 +69,11 @@ def _check_session(session: Session) -> None:
         assert states[task_state] == count, f"{session.id}: {task_state.name} is {states[task_state]}, counted {count}"
     pending = [task.id for task in session.pending]
     assert all(before < after for before, after in pairwise(pending)), f"pending is out of order: {pending}"
-    in_flight = [task_id for executor in session.executors.values() for task_id in executor.in_flight]
-    ghosts = [task_id for executor in session.executors.values() for task_id in executor.ghosts]
+    held = [(executor, task) for executor in session.executors.values() for task in executor.in_flight.values()]
+    in_flight = [task.id for executor, task in held if task.id not in executor.ghosts]
     assert len(set(in_flight)) == len(in_flight), f"a task is in two hands: {in_flight}"
-    assert len(in_flight) - len(ghosts) == session.running, "running is not what executors hold"
+    assert len(in_flight) == session.running, "running is not what executors hold"
+    assert all(task is session.tasks[task.id - 1] for executor, task in held if task.id not in executor.ghosts)
     assert not set(pending) & set(in_flight), "a task waits and runs"
     assert not set(session.delayed) & {*pending, *in_flight}, "a paused task waits or runs"
     assert not session.is_closing or session.outstanding or session.state is SessionState.CLOSED, "it is not closed"

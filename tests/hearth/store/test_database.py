@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flamepy.core.types import ApplicationAttributes, FlameError, SessionState, TaskState
-from flamepy.protocol import CompletionBatch
+from flamepy.protocol import MAX_TASK_DATA_BYTES, CompletionBatch
 from hearth.engine.engine import Engine
 from hearth.engine.lifecycle import ExecutorState
 from hearth.store import schema
@@ -164,6 +164,48 @@ def test_what_is_gone_stays_gone_and_its_id_may_be_used_again(stored: Stored) ->
     again = stored.again()
     assert [task.input for task in again.engine.state.session("s").tasks] == [b"new"]
     again.database.close()
+
+
+def test_a_session_that_is_gone_does_not_come_back_when_its_last_executor_ends_badly(stored: Stored) -> None:
+    session = stored.session(min_instances=1)
+    stored.write()
+    (executor,) = session.executors.values()
+    stored.engine.executors.attached(executor.id, stored.now)
+    stored.engine.executors.report(executor, CompletionBatch(executor.id, failure="no"), stored.now)
+    stored.engine.sessions.close("s", stored.now)
+    stored.engine.sessions.unregister_application("app")
+    stored.write()
+    stored.engine.executors.exited(executor.id, "exited with status 1", stored.now)
+    stored.write()
+    again = stored.again()
+    assert not again.engine.state.sessions
+    again.database.close()
+
+
+def test_a_built_in_application_stays_when_an_update_of_it_cannot_be_stored(stored: Stored) -> None:
+    engine = new_engine()
+    engine.applications.register("built-in", ApplicationAttributes(command="x"), stored.now)
+    recover(stored.database, engine)
+    engine.sessions.update_application("built-in", ApplicationAttributes(command="y"))
+    engine.disown(engine.state.take_changes(), "disk full", stored.now)
+    assert engine.applications.get("built-in").attributes.command == "y"
+
+
+def test_taking_back_an_application_leaves_another_one_of_its_name(stored: Stored) -> None:
+    changes = stored.engine.state.take_changes()
+    stored.engine.sessions.unregister_application("app")
+    stored.register()
+    stored.engine.disown(changes, "disk full", stored.now)
+    assert stored.engine.applications.try_get("app") is not None
+
+
+def test_an_input_that_no_row_can_hold_is_refused_before_it_blocks_the_store(stored: Stored) -> None:
+    stored.session()
+    with pytest.raises(FlameError, match="at most"):
+        stored.submit(b"x", bytes(MAX_TASK_DATA_BYTES + 1))  # untouched pages: it costs no memory
+    stored.write()
+    largest = sqlite3.connect(":memory:").execute("SELECT length(zeroblob(?))", (MAX_TASK_DATA_BYTES + 1000,))
+    assert largest.fetchone() == (MAX_TASK_DATA_BYTES + 1000,)
 
 
 def test_a_batch_that_fails_leaves_nothing_of_itself(stored: Stored) -> None:
