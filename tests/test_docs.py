@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -53,6 +54,32 @@ def test_every_command_is_documented_with_its_own_words_and_example() -> None:
     }
     for name, _, example in rows:
         assert example.startswith(f"hearth {name}")
+
+
+def variables_read() -> set[str]:
+    """The names of environment variables in the source: what looks like ours, and what os.environ is asked for."""
+    ours = re.compile(r"_?(FLAME|FLUX|HEARTH|XDG)_[A-Z_]*[A-Z]")
+    found: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        found |= {
+            node.value
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and ours.fullmatch(node.value)
+        }
+        found |= set(re.findall(r"""os\.environ(?:\.get\(|\[)["'](\w+)["']""", source))
+    assert len(found) > 15, "the patterns no longer find the variables"
+    return found - {"FLUX_FIRST"}  # an order of them
+
+
+def test_every_environment_variable_is_documented_on_one_page_and_nothing_else() -> None:
+    page = (ROOT / "docs" / "environment.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]*) \|", page, re.M)
+    documented = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    read = variables_read()
+    assert read - documented == set()
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    assert {name for name in documented - read if f'"{name}"' not in source} == set()
 
 
 README_BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M)

@@ -208,6 +208,18 @@ ROWS: dict[str, tuple[Callable[[Scene], object], FlameErrorCode, str]] = {
             ("application, delay_release", lambda on: _register(on, delay_release=1 << 64), "delay_release is"),
         )
     },
+    **{
+        f"register_application: {name}": (use, INVALID_ARGUMENT, text)
+        for name, use, text in (
+            ("NUL in the command", lambda on: _register(on, command="a\0b"), "command has a NUL"),
+            ("NUL in an argument", lambda on: _register(on, arguments=["a", "\0"]), "arguments has a NUL"),
+            ("NUL in a variable", lambda on: _register(on, environments={"A": "\0"}), "environments has a NUL"),
+            ("NUL in a folder", lambda on: _register(on, working_directory="/\0"), "working_directory has a NUL"),
+            ("NUL in the url", lambda on: _register(on, url="file:///\0"), "url has a NUL"),
+            ("a variable without a name", lambda on: _register(on, environments={"": "x"}), "environments has ''"),
+            ("a variable with =", lambda on: _register(on, environments={"A=B": "x"}), "environments has 'A=B'"),
+        )
+    },
     "register_application: bad name": (
         lambda on: on.client.register_application("a/b", {}),
         INVALID_ARGUMENT,

@@ -96,7 +96,29 @@ def _check_attributes(name: str, attributes: ApplicationAttributes) -> None:
     for what, number in (("max_instances", attributes.max_instances), ("delay_release", attributes.delay_release)):
         if number is not None and not 0 <= number <= MAX_COUNT:
             raise _refuse(f"application {name!r}: {what} is {number}, want 0 to {MAX_COUNT}")
+    _check_process(name, attributes)
     _check_schema(name, attributes.schema or ApplicationSchema())
+
+
+def _check_process(name: str, attributes: ApplicationAttributes) -> None:
+    """What becomes of it is a process's: the system takes no NUL in it, and no variable of any name."""
+    environments = attributes.environments or {}
+    texts = {
+        "command": [attributes.command],
+        "arguments": attributes.arguments,
+        "environments": [*environments, *environments.values()],
+        "working_directory": [attributes.working_directory],
+        "url": [attributes.url],
+        "installer": [attributes.installer],
+    }
+    for what, said in texts.items():
+        if any("\0" in text for text in said or () if text is not None):
+            raise _refuse(f"application {name!r}: {what} has a NUL in it, which no process can be given")
+    for variable in environments:
+        if not variable or "=" in variable:
+            raise _refuse(
+                f"application {name!r}: environments has {variable!r}, want names that are not empty, without ="
+            )
 
 
 def _check_schema(name: str, schema: ApplicationSchema) -> None:
