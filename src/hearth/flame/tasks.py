@@ -109,7 +109,9 @@ class TaskViews:
         watch = _Watch(request, asked.session, asked.task)
         session, task = self._tasks.watch(asked.session, asked.task, watch)
         self._watches.setdefault(sender_of(request), []).append(watch)
-        self._tell(TellWatcher(watch, session, task))
+        now = TellWatcher(watch, session, task)
+        # As with other looks: how it is now is told also while nothing can be stored.
+        self._durability.answer(lambda: self._send(now), lambda why: self._send(now))
         return LATER
 
     def _tell(self, action: TellWatcher) -> None:
