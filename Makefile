@@ -4,13 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo test faults bench lint format clean
 
 demo: $(READY)  ## analyse every file of the standard library, one task a file
 	$(BIN)/python examples/stdlib_census/client.py
 
 test: $(READY)  ## the whole test suite
 	$(BIN)/python -m pytest
+
+# make faults RUNS=1 SECONDS=20 SEED=7
+RUNS ?= 10
+SECONDS ?= 60
+SEED ?= $(shell date +%s)
+
+faults: $(READY)  ## clients under load while everything around them is killed: RUNS times SECONDS
+	$(BIN)/python -m tests.faults.campaign --runs $(RUNS) --seconds $(SECONDS) --seed $(SEED)
 
 bench: $(READY)  ## every benchmark; tables on stdout, JSON in benchmarks/results
 	$(BIN)/python benchmarks/tasks_per_second.py

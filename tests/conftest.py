@@ -147,6 +147,11 @@ class Daemon:
 
     def start(self) -> None:
         """Also again, after its end: it is the same instance then."""
+        self.launch()
+        self.uri = self._read_uri()
+
+    def launch(self) -> None:
+        """Start it and do not wait for it."""
         folders = ["--rundir", str(self.rundir), "--statedir", str(self.statedir)]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -157,7 +162,12 @@ class Daemon:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-        self.uri = self._read_uri()
+
+    def abandon(self) -> None:
+        """Kill one that was launched, without having waited for it."""
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.kill()
 
     def restart(self) -> None:
         """Kill it, and start it again."""

@@ -22,7 +22,7 @@ COMMAND_LINE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 def served_topics() -> set[str]:
     """Every flame.* method that the parts of the service add."""
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src/hearth/flame").glob("*.py"))
-    methods = re.findall(r'(?:serve|serve_change|change|add_method)\(\s*"([a-z.]+)"', source)
+    methods = re.findall(r'(?:serve|serve_change|serve_submission|change|add_method)\(\s*"([a-z.]+)"', source)
     assert len(methods) > 15, "the pattern no longer finds the methods"
     return {f"flame.{method}" for method in methods} | {"flame.ping"}
 

@@ -11,7 +11,7 @@ from hearth.engine.lifecycle import TaskEvent
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hearth.engine.deadlines import Deadlines
     from hearth.engine.model import Session, Subscription, Task
@@ -61,8 +61,9 @@ class Cancellation:
         """The session closes: what has not ended never will."""
         self._cancel(session, list(_unfinished(session)), "cancelled: its session was closed", now)
 
-    def disown(self, session: Session, tasks: Iterable[Task], reason: str, now: float) -> None:
+    def disown(self, session: Session, tasks: Sequence[Task], reason: str, now: float) -> None:
         """These could not be stored, and nobody was told that they exist: they fail, whoever holds them."""
+        self._tasks.refuse_unfinished(tasks, reason)
         session.failed += len(self._end(session, tasks, TaskEvent.FAILED, reason, now))
 
     def _cancel(self, session: Session, tasks: Iterable[Task], message: str, now: float) -> list[int]:

@@ -145,6 +145,21 @@ class Tasks:
         subscription.refused.append((first_number, count, int(error.code), error.message))
         self._make_ready(subscription)
 
+    def refuse_unfinished(self, tasks: Iterable[Task], reason: str) -> None:
+        """Tell the clients of tasks that have not ended that these could not be taken after all."""
+        for task in tasks:
+            subscription = task.subscription
+            if subscription is None or task.state >= TaskState.SUCCEED:
+                continue
+            task.subscription = None
+            refused = subscription.refused
+            if refused and sum(refused[-1][:2]) == task.number and refused[-1][3] == reason:
+                first, count, code, _ = refused.pop()
+                refused.append((first, count + 1, code, reason))
+            else:
+                refused.append((task.number, 1, int(FlameErrorCode.INTERNAL), reason))
+            self._make_ready(subscription)
+
     def lost(self, subscription: Subscription, tasks: list[Task], why: str) -> None:
         """What a RecallResults asked for cannot be read."""
         subscription.recalled -= len(tasks)

@@ -8,6 +8,7 @@ its connection, and is sent when there is room again.
 from __future__ import annotations
 
 import errno
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ class Results:
         self._streams: dict[tuple[str, int], _Stream] = {}
         """By sender and matchtag."""
         service.serve("session.results", JsonPayload(protocol.OpenResults), self._open)
-        service.serve_change("task.submit", MsgpackPayload(protocol.SubmitBatch), self._submit)
+        service.serve_submission("task.submit", MsgpackPayload(protocol.SubmitBatch), self._submit)
         service.serve_change("task.cancel", JsonPayload(protocol.CancelTasks), self._cancel)
         service.add_method("session.disconnect", no_payload, self._disconnect)
         service.on_action(DeliverResults, lambda action: self._deliver(action.subscription))
@@ -89,6 +90,7 @@ class Results:
         if batch.timeout_s is not None or batch.max_retries is not None:
             options = protocol.TaskOptions(batch.timeout_s, batch.max_retries)
         try:
+            self._service.durability.check()
             first = self._tasks.submit(
                 batch.session, batch.inputs, subscription, batch.first_number, now, options, batch.client
             )
@@ -116,11 +118,15 @@ class Results:
         return None if found is None else found.subscription
 
     def _deliver(self, subscription: Subscription) -> None:
-        """Take what waits, and send it when it is stored."""
+        """Take what waits, and send it when it is stored; what became no task is told also when nothing can be."""
         stream = self._streams.get(subscription.key)  # type: ignore[call-overload]  # keys are ours, made in _open
         if stream is not None:
             delivery = subscription.take()
-            self._service.durability.deliver(lambda: self._send(stream, delivery))
+            results, refusals = _split(delivery)
+            if refusals.refused or refusals.unknown is not None:
+                tell = functools.partial(self._send, stream, refusals)
+                self._service.durability.answer(tell, lambda why: tell())
+            self._service.durability.deliver(lambda: self._send(stream, results))
 
     def _send(self, stream: _Stream, delivery: Delivery) -> None:
         stream.results += delivery.results
@@ -179,6 +185,11 @@ class Results:
             stream = self._streams.pop(key)
             self._tasks.unsubscribe(stream.session, stream.subscription)
         return LATER
+
+
+def _split(delivery: Delivery) -> tuple[Delivery, Delivery]:
+    """What waits until it is stored, and what may be told also when nothing can be: what has become no task."""
+    return delivery._replace(refused=[], unknown=None), delivery._replace(results=[], is_end=False)
 
 
 def _cut(results: list[Result]) -> list[Result]:

@@ -70,7 +70,11 @@ class FlameService(Service):
             self.durability.check()
             return handler(request, asked)
 
-        self._serve(method, payload, handle, lambda request, send: lambda why: self._refuse(request, why))
+        self.serve_submission(method, payload, handle)
+
+    def serve_submission(self, method: str, payload: Payload[_T], handler: Callable[[Packet, _T], object]) -> None:
+        """As `serve_change`, for a handler that calls `durability.check` itself, and refuses in a way of its own."""
+        self._serve(method, payload, handler, lambda request, send: lambda why: self._refuse(request, why))
 
     def _serve(
         self,

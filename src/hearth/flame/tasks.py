@@ -121,17 +121,21 @@ class TaskViews:
         session, task = self._tasks.watch(asked.session, asked.task, watch)
         self._watches.setdefault(sender_of(request), []).append(watch)
         if not self._has_dropped([task]):
-            self._tell(TellWatcher(watch, session, copy.copy(task)))
+            self._tell_now(TellWatcher(watch, session, copy.copy(task)))
             return LATER
 
         def done(whole: list[Task] | None, why: str | None) -> None:
             if whole is not None:
-                self._tell(TellWatcher(watch, session, whole[0]))
+                self._tell_now(TellWatcher(watch, session, whole[0]))
             elif self._forget(watch):
                 self._router.respond_error(request, errno.EIO, why)
 
         self._read_dropped(session, [task], done)
         return LATER
+
+    def _tell_now(self, action: TellWatcher) -> None:
+        """As with other looks: how it is now is told also while nothing can be stored."""
+        self._durability.answer(lambda: self._send(action), lambda why: self._send(action))
 
     def _tell(self, action: TellWatcher) -> None:
         """Send the state, and the end of the stream behind the last one, once it is stored."""
