@@ -277,6 +277,11 @@ class Link:
         """Whether the connection has ended for good."""
         return self._lost is not None
 
+    @property
+    def is_reconnecting(self) -> bool:
+        """Whether there is no connection, and a new one is tried."""
+        return self._reconnecting is not None
+
     def _end(self, error: OSError) -> None:
         self._reconnecting = None
         if self._lost is None:
@@ -291,10 +296,12 @@ class Link:
         """Send what has gathered, then end the connection; what still waits fails. Any number of times."""
         if self._lost is not None:
             return
+        self.check()
         try:
-            if self._flux is not None:
+            self.send_gathered()
+            if self._flux is not None:  # not `drain`, which would wait for a new connection
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self.drain(), _LINGER_S)
+                    await asyncio.wait_for(self._flux.drain(), _LINGER_S)
         finally:
             self._abort(OSError(errno.ESHUTDOWN, "the connection was closed"))
 

@@ -11,13 +11,16 @@ import pytest
 import flamepy
 from flamepy import FlameErrorCode, SessionAttributes, TaskState, aio
 from tests.conftest import DEADLINE_S, NOTHING, Daemon, actor_session, expect_refusal, register_actor
-from tests.flamepy.aio.conftest import on_asyncio
+from tests.flamepy.aio.conftest import on_asyncio, turn_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Gate, Place
     from tests.flamepy.aio.conftest import Run
+
+TURNS = 1000
+"""Of the loop: many more than it takes to notice anything, and soon over."""
 
 
 @pytest.fixture
@@ -163,19 +166,26 @@ def test_who_closes_while_it_is_gone_waits_for_nothing(
     run: Run, daemon: Daemon, session: flamepy.Session, gate: Gate
 ) -> None:
     async def main() -> None:
-        async with on_asyncio(session, DEADLINE_S) as here:
-            waiting = here.run(gate.task)
-            await asyncio.to_thread(gate.wait_until_reached)
-            daemon.kill()
-            asked = asyncio.ensure_future(here.connection.list_sessions())
-            await asyncio.sleep(0)
-        for future in (waiting, asked):
-            with expect_refusal(FlameErrorCode.INTERNAL, "the connection was closed"):
-                await future
+        for has_noticed in (False, True):
+            async with on_asyncio(session, DEADLINE_S) as here:
+                waiting = here.run(gate.task)
+                await asyncio.to_thread(gate.wait_until_reached)
+                daemon.kill()
+                if has_noticed:
+                    await turn_until(lambda: here.connection.link.is_reconnecting)
+                asked = asyncio.ensure_future(here.connection.list_sessions())
+                await asyncio.sleep(0)
+                closing = asyncio.ensure_future(here.connection.close())
+                for _ in range(TURNS):
+                    await asyncio.sleep(0)
+                assert closing.done()
+                for future in (waiting, asked):
+                    with expect_refusal(FlameErrorCode.INTERNAL, "the connection was closed"):
+                        await future
+            await asyncio.to_thread(daemon.start)
 
     run(main())
     gate.open()
-    daemon.start()
 
 
 def test_a_loop_that_ends_while_it_is_gone_leaves_nothing_behind(
