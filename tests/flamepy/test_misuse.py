@@ -173,7 +173,7 @@ ROWS: dict[str, tuple[Callable[[Scene], object], FlameErrorCode, str]] = {
         for name, use, text in (
             ("get_session, bytes", lambda on: on.client.get_session(b"open"), "Expected `str`, got `bytes`"),
             ("get_session, object", lambda on: on.client.get_session(object()), "flame.session.get: "),
-            ("get_session, no text", lambda on: on.client.get_session("\ud800"), "surrogates not allowed"),
+            ("get_session, no text", lambda on: on.client.get_session("\ud800"), "is no UTF-8 text"),
             ("create_session, no attributes", lambda on: on.client.create_session("actor"), "got str"),
             ("open_session, no spec", lambda on: on.client.open_session("new", {}), "got dict"),
             ("session, instances nan", lambda on: _create(on, max_instances=math.nan), "got `float`"),

@@ -51,8 +51,10 @@ def encode_request(topic: str, request: msgspec.Struct) -> bytes:
     try:
         checked = msgspec.convert(msgspec.to_builtins(request, builtin_types=(bytes,)), type(request))
         return msgspec.json.encode(checked) + b"\0"
-    except (msgspec.ValidationError, TypeError, UnicodeEncodeError, RecursionError) as error:
+    except (msgspec.ValidationError, TypeError, RecursionError) as error:
         raise FlameError(FlameErrorCode.INVALID_ARGUMENT, f"{topic}: {error}") from None
+    except UnicodeEncodeError as error:
+        raise FlameError(FlameErrorCode.INVALID_ARGUMENT, f"{error.object!r} is no UTF-8 text") from error
 
 
 def registration_of(name: str, attributes: ApplicationAttributes | Mapping[str, Any]) -> RegisterApplication:

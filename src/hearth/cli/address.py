@@ -103,4 +103,5 @@ def open_connection(given: str | None, *, may_embed: bool = False) -> Iterator[C
         with contextlib.closing(found) as connection:
             yield connection
     except FlameError as error:
-        raise click.ClickException(error.message) from error
+        kind = click.UsageError if isinstance(error.__cause__, UnicodeEncodeError) else click.ClickException
+        raise kind(error.message) from error

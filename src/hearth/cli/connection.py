@@ -13,6 +13,7 @@ import msgspec
 from hearth.cli.address import bus_uri_option, json_option
 from hearth.cli.bus import open_bus
 from hearth.cli.output import Column, print_json, print_json_list, print_screen, print_table, short_text, size_text
+from hearth.cli.seconds import Seconds
 
 if TYPE_CHECKING:
     from hearth.cli.bus import Bus
@@ -84,7 +85,7 @@ def connection() -> None:
 @click.option(
     "-w",
     "--watch",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     metavar="SECONDS",
     help="List them again and again until Ctrl-C, with what moved in a second.",
 )

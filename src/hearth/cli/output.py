@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Column",
+    "event_lines",
     "event_texts",
     "json_bytes",
     "one_line",
@@ -191,6 +192,12 @@ def event_texts(events: Iterable[Event]) -> list[str]:
         for event in events
         if event.creation_time is not None
     ]
+
+
+def event_lines(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Rows of a view, one for each line of each event: a service's error has its place in the program below it."""
+    lines = [line for text in texts for line in text.split("\n")] or ["-"]
+    return [("" if number else "Events", line) for number, line in enumerate(lines)]
 
 
 def time_text(time: datetime | None) -> str:

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from flamepy.core.types import FlameError, FlameErrorCode, ResourceRequirement, SessionAttributes
+from flamepy.protocol import MAX_COUNT
 from hearth.cli.address import json_option, open_connection, uri_option
 from hearth.cli.output import Column, one_line, print_json, print_table
 
@@ -60,6 +61,15 @@ def _read_resreq(ctx: click.Context, parameter: click.Parameter, text: str | Non
 @click.option("-d", "--duration", type=click.IntRange(min=0), metavar="MS", help="Milliseconds that each task sleeps.")
 @click.option("-m", "--memory", type=click.IntRange(min=0), metavar="BYTES", help="Bytes that each task allocates.")
 @click.option("-r", "--resreq", callback=_read_resreq, metavar="TEXT", help="An instance's needs: cpu=1,mem=1g,gpu=0.")
+@click.option(
+    "-P",
+    "--priority",
+    type=click.IntRange(min=0, max=MAX_COUNT),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of the session; higher ones are served first.",
+)
 @click.option("-p", "--performance", is_flag=True, help="Tell the throughput instead of each task.")
 @uri_option
 @json_option
@@ -68,6 +78,7 @@ def ping(
     duration: int | None,
     memory: int | None,
     resreq: ResourceRequirement | None,
+    priority: int,
     performance: bool,
     uri: str | None,
     as_json: bool,
@@ -76,7 +87,11 @@ def ping(
 
     Where no instance is running a private one is started, and ended afterwards. Fails if a task fails.
     """
-    with open_connection(uri, may_embed=True) as connection, _open_session(connection, resreq) as (session, creation_s):
+    attributes = SessionAttributes("flmping", resreq=resreq, priority=priority)
+    with (
+        open_connection(uri, may_embed=True) as connection,
+        _open_session(connection, attributes) as (session, creation_s),
+    ):
         if not performance and not as_json:
             click.echo(
                 f"Session <{session.id}> was created in <{creation_s * 1000:.0f} ms>,"
@@ -97,10 +112,10 @@ def ping(
 
 
 @contextlib.contextmanager
-def _open_session(connection: Connection, resreq: ResourceRequirement | None) -> Iterator[tuple[Session, float]]:
+def _open_session(connection: Connection, attributes: SessionAttributes) -> Iterator[tuple[Session, float]]:
     """A new session, closed at the end, and the seconds that it took to make."""
     started = time.perf_counter()
-    session = connection.create_session(SessionAttributes("flmping", resreq=resreq))
+    session = connection.create_session(attributes)
     creation_s = time.perf_counter() - started
     for event in session.events:  # such as that no instance of it will ever fit
         click.echo(event.message, err=True)

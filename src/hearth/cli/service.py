@@ -14,6 +14,7 @@ from hearth.cli.bus import open_bus
 from hearth.cli.output import Column, one_line, print_json, print_json_list, print_table
 from hearth.cli.pinger import WAITING_MAX, Answer, Pinger, Plan
 from hearth.cli.round_trips import RoundTrips
+from hearth.cli.seconds import Seconds
 
 __all__ = ["service"]
 
@@ -77,7 +78,7 @@ def _row_of(entry: _Entry) -> tuple[str, ...]:
 @click.option(
     "-i",
     "--interval",
-    type=click.FloatRange(min=0),
+    type=Seconds(may_be_none=True),
     metavar="SECONDS",
     help="From one request to the next; 0 asks again as soon as an answer is there. [default: 1]",
 )
@@ -88,7 +89,7 @@ def _row_of(entry: _Entry) -> tuple[str, ...]:
 @click.option(
     "-W",
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=10.0,
     show_default=True,
     metavar="SECONDS",

@@ -11,11 +11,12 @@ import click
 
 from flamepy.core.convert import event_of, time_of
 from flamepy.core.types import ResourceRequirement, SessionAttributes, SessionState
-from flamepy.protocol import ListSessions, SessionInfo, SessionList, SessionRef
+from flamepy.protocol import MAX_COUNT, ListSessions, SessionInfo, SessionList, SessionRef
 from hearth.cli.address import form_option, json_option, open_connection, uri_option
 from hearth.cli.instance_logs import print_logs
 from hearth.cli.output import (
     Column,
+    event_lines,
     event_texts,
     one_line,
     print_json,
@@ -26,6 +27,7 @@ from hearth.cli.output import (
     state_name,
     time_text,
 )
+from hearth.cli.seconds import Seconds
 
 if TYPE_CHECKING:
     from flamepy.core.client import Connection
@@ -64,7 +66,7 @@ def session() -> None:
 @click.option(
     "-w",
     "--watch",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     metavar="SECONDS",
     help="List them again and again until Ctrl-C.",
 )
@@ -135,7 +137,7 @@ def _read_resources(context: click.Context, option: click.Parameter, text: str |
 @click.option(
     "-p",
     "--priority",
-    type=click.IntRange(min=0, max=(1 << 32) - 1),
+    type=click.IntRange(min=0, max=MAX_COUNT),
     default=0,
     show_default=True,
     metavar="N",
@@ -260,7 +262,7 @@ def _lines_of(info: SessionInfo) -> list[tuple[str, str]]:
     timeout, retries = _options(info)
     counts = (info.pending, info.running, info.succeed, info.failed, info.cancelled)
     told = (f"{count} {name.lower()}" for count, name in zip(counts, _COUNTERS, strict=True))
-    events = event_texts(map(event_of, info.events)) or ["-"]
+    events = event_texts(map(event_of, info.events))
     return [
         ("Application", info.spec.application),
         ("State", _state(info)),
@@ -272,7 +274,7 @@ def _lines_of(info: SessionInfo) -> list[tuple[str, str]]:
         ("Created", time_text(time_of(info.creation_time_ms))),
         ("Completed", time_text(_completion(info))),
         ("Tasks", ", ".join(told)),
-        *(("" if number else "Events", text) for number, text in enumerate(events)),
+        *event_lines(events),
     ]
 
 

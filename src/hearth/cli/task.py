@@ -12,6 +12,7 @@ from hearth.cli.address import form_option, json_option, open_connection, uri_op
 from hearth.cli.instance_logs import print_logs
 from hearth.cli.output import (
     Column,
+    event_lines,
     event_texts,
     json_bytes,
     one_line,
@@ -173,7 +174,7 @@ def _lines_of(task: Task, application: str) -> list[tuple[str, str]]:
         ("Completed", time_text(task.completion_time)),
         ("Input", short_text(task.input, _VIEWED_MAX)),
         ("Output", short_text(task.output, _VIEWED_MAX)),
-        *(("" if number else "Events", text) for number, text in enumerate(event_texts(task.events or []))),
+        *event_lines(event_texts(task.events or [])),
     ]
 
 

@@ -49,6 +49,12 @@ MISUSES = [
         "service ping broker -c 0",
         "service ping broker -i -1",
         "connection list --watch 0",
+        "connection list --watch nan",
+        "connection list --watch inf",
+        "session list --watch nan",
+        "session list --watch 1e10",
+        "service ping broker -i nan",
+        "ping --priority -1",
     )
 ]
 COMMANDS = [[], *map(str.split, all_commands())]

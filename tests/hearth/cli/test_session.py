@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import flamepy
+from tests.conftest import act, register_actor
 from tests.hearth.cli.commands import Running
 
 if TYPE_CHECKING:
@@ -170,6 +171,16 @@ def test_a_task_is_viewed_with_its_events(instance: Instance, stuck: flamepy.Ses
     viewed = instance.json("task", "view", stuck.id, "1")
     assert (viewed["state"], viewed["application"], viewed["input"]) == ("cancelled", "never", "two\nlines")
     assert [event["code"] for event in viewed["events"]] == [0, 17]
+
+
+def test_the_error_of_a_failed_task_is_viewed_line_by_line(instance: Instance, connection: flamepy.Connection) -> None:
+    register_actor(connection)
+    with connection.create_session(flamepy.SessionAttributes("actor")) as session:
+        session.run(act("fail", "no \x1b[31m good"))
+    told = instance.run("task", "view", session.id, "1").stdout.splitlines()
+    connection.unregister_application("actor")
+    assert told[-1] == " " * 13 + "    raise ValueError(text) (3)"
+    assert any(line.endswith(r": ValueError: no \x1b[31m good") for line in told)
 
 
 def test_a_task_is_watched_to_its_end(instance: Instance, stuck: flamepy.Session) -> None:
