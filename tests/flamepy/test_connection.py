@@ -335,7 +335,7 @@ def test_an_unknown_session_is_not_found(
         ({"max_instances": 0}, "max_instances"),
         ({"min_instances": 3, "max_instances": 2}, "min_instances 3 is over max_instances 2"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"resreq": ResourceRequirement(-1, 0, 0)}, "resreq has a negative amount"),
+        ({"resreq": ResourceRequirement(-1, 0, 0)}, "resreq has an amount below 0"),
         ({"max_instances": "2"}, "max_instances"),
         ({"application": None}, "application"),
         ({"resreq": "cpu=1"}, "resreq"),
