@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test faults bench lint format clean
+.PHONY: demo test faults simulate bench lint format clean
 
 demo: $(READY)  ## analyse every file of the standard library, one task a file
 	$(BIN)/python examples/stdlib_census/client.py
@@ -19,6 +19,11 @@ SEED ?= $(shell date +%s)
 
 faults: $(READY)  ## clients under load while everything around them is killed: RUNS times SECONDS
 	$(BIN)/python -m tests.faults.campaign --runs $(RUNS) --seconds $(SECONDS) --seed $(SEED)
+
+# make simulate HOURS=5000 SEED=7; a test that fails has its seed in its name, and HOURS=1 SEED=… lives it again
+HOURS ?= 1000
+simulate: $(READY)  ## random hours of the engine in virtual time, with faults: HOURS of them from SEED on
+	HEARTH_HOURS=$(HOURS) HEARTH_SEED=$(SEED) $(BIN)/python -m pytest -q -x tests/hearth/engine/test_simulation.py
 
 bench: $(READY)  ## every benchmark; tables on stdout, JSON in benchmarks/results
 	$(BIN)/python benchmarks/tasks_per_second.py

@@ -7,6 +7,7 @@ that fails is in the name of the test, so the same hour can be lived again.
 from __future__ import annotations
 
 import functools
+import os
 import random
 from typing import TYPE_CHECKING
 
@@ -266,7 +267,13 @@ class Hour:
         self.world.settle()
 
 
-@pytest.mark.parametrize("seed", range(10))
+def seeds() -> range:
+    """Ten, or as `make simulate` says: HEARTH_SEED is the first, HEARTH_HOURS how many."""
+    first = int(os.environ.get("HEARTH_SEED", "0"))
+    return range(first, first + int(os.environ.get("HEARTH_HOURS", "10")))
+
+
+@pytest.mark.parametrize("seed", seeds())
 def test_no_fault_breaks_an_invariant_and_nobody_waits_for_ever(seed: int) -> None:
     hour = Hour(seed)
     hour.live()
